@@ -1,0 +1,54 @@
+"""A value that is masked wherever it could be printed by accident."""
+
+import hmac
+from typing import Final, Generic, NoReturn, TypeVar
+
+MASK: Final = "***"
+
+T = TypeVar("T")
+
+
+class Secret(Generic[T]):
+    """A sensitive value in memory. `.reveal()` is the only way to the plaintext.
+
+    `repr`, `str`, `format` and f-strings give `***`; `json.dumps`, `pickle` and `copy` refuse or mask. Two secrets
+    are equal when their plaintexts are; a secret never equals its plaintext.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def reveal(self) -> T:
+        """The plaintext, to be used at once and not kept."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        mine, theirs = repr((type(self._value), self._value)), repr((type(other._value), other._value))
+        return hmac.compare_digest(mine.encode(), theirs.encode())
+
+    def __hash__(self) -> int:
+        return hash((type(self._value), repr(self._value)))
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return (str, (MASK,))
+
+    def __copy__(self) -> "Secret[T]":
+        return self
+
+    def __deepcopy__(self, _memo: object) -> "Secret[T]":
+        return self
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("a Secret is not iterable; call .reveal()")
