@@ -1,7 +1,11 @@
 """A value that is masked wherever it could be printed by accident."""
 
 import hmac
-from typing import Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, get_args
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 MASK: Final = "***"
 
@@ -11,8 +15,8 @@ T = TypeVar("T")
 class Secret(Generic[T]):
     """A sensitive value in memory. `.reveal()` is the only way to the plaintext.
 
-    `repr`, `str`, `format` and f-strings give `***`; `json.dumps`, `pickle` and `copy` refuse or mask. Two secrets
-    are equal when their plaintexts are; a secret never equals its plaintext.
+    `repr`, `str`, `format` and f-strings give `***`; `json.dumps`, `pickle` and `copy` refuse or mask. Two
+    secrets are equal when their plaintexts are; a secret never equals its plaintext.
     """
 
     __slots__ = ("_value",)
@@ -49,6 +53,20 @@ class Secret(Generic[T]):
 
     def __deepcopy__(self, _memo: object) -> "Secret[T]":
         return self
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        """A field `Secret[str]` takes a Secret or its plaintext; its JSON Schema is that of the plaintext."""
+        from pydantic_core import core_schema
+
+        inner = handler.generate_schema((get_args(source) or (Any,))[0])
+        wrapped = core_schema.no_info_after_validator_function(cls, inner)
+        python = core_schema.union_schema([core_schema.is_instance_schema(cls), wrapped])
+        return core_schema.json_or_python_schema(
+            json_schema=wrapped,
+            python_schema=python,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda _value: MASK),
+        )
 
     def __iter__(self) -> NoReturn:
         raise TypeError("a Secret is not iterable; call .reveal()")
