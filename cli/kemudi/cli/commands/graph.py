@@ -1,0 +1,35 @@
+"""`kemudi graph`: the graph service."""
+
+from pathlib import Path
+
+import click
+
+from kemudi.cli.options import GRAPH_PORT
+
+
+@click.group("graph")
+def graph_command() -> None:
+    """Run the graph service."""
+
+
+@graph_command.command("serve")
+@click.option(
+    "--ladybug",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Use the embedded store in this file. Without it: Neo4j, at the address that the settings name.",
+)
+@click.option(
+    "--registry", metavar="DSN", help="SQLAlchemy address of the student registry; the sync runs here too."
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=GRAPH_PORT, show_default=True, type=click.IntRange(0, 65535))
+def serve(ladybug: Path | None, registry: str | None, host: str, port: int) -> None:
+    """Serve classmates, friends of friends and recommendations over HTTP.
+
+    Settings come from Kemudi (KEMUDI_ENV, KEMUDI_REDIS_URL, KEMUDI_VERIFY_KEY, KEMUDI_KEYSET) and steer the service
+    while it runs.
+    """
+    from kemudi.cli.graph_runtime import run_graph
+
+    run_graph(ladybug=ladybug, registry=registry, host=host, port=port)

@@ -1,0 +1,161 @@
+"""The entry point: the table of commands, the settings file, and the one place where errors become exit codes."""
+
+import os
+import sys
+import tomllib
+import traceback
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from kemudi.cli.output import error_console, print_findings
+from kemudi.schema.errors import FindingsError, KemudiError, UsageError
+
+INTERNAL_ERROR: Final = 70
+INTERRUPTED: Final = 130
+
+# name -> (module, one line of help). The line stands here so that `kemudi --help` imports no command.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "up": ("up", "Run everything on this machine: Redis, daemon, graph and sync service."),
+    "init": ("init", "Start a config repo in a folder."),
+    "validate": ("validate", "Check every file of a config repo; name file, line, column and fix."),
+    "explain": ("explain", "Say where the value of a setting comes from."),
+    "get": ("get", "Print the value of one setting."),
+    "list": ("list_settings", "List the settings of an environment."),
+    "daemon": ("daemon", "Serve a config repo: watch git, validate, publish to Redis."),
+    "apply": ("daemon", "Publish the current revision once and exit."),
+    "status": ("status", "Show what is applied, what was refused, and who runs it."),
+    "wait": ("wait", "Wait until every live client runs a revision."),
+    "drift": ("drift", "Compare what Redis serves with what git says."),
+    "pause": ("pause", "Stop publishing, with a reason and an end."),
+    "resume": ("pause", "Publish again after a pause."),
+    "reconcile": ("reconcile", "Ask the daemon to look at git now."),
+    "accept-rewrite": ("reconcile", "Accept a rewritten history as the new desired state."),
+    "secret": ("secret", "Make keys and seal values."),
+    "graph": ("graph", "Run the graph service."),
+    "sync": ("sync", "Run the sync service and ask how far it is."),
+    "doctor": ("doctor", "Check this machine and this configuration; say what to fix."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """The commands in the order of the table: the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of one command."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = import_module(f"kemudi.cli.commands.{entry[0]}")
+        command = getattr(module, cmd_name.replace("-", "_") + "_command")
+        assert isinstance(command, click.Command)  # noqa: S101  # a wrong table is a bug, found by any test
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table as it stands, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when one is mistyped."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                raise click.UsageError(
+                    f"no such command {args[0]!r}. Did you mean {near[0]!r}?", ctx
+                ) from error
+            raise
+
+
+def _read_settings_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _default_map(settings: dict[str, Any]) -> dict[str, Any]:
+    """Top-level keys hold for every command that has such an option; a table holds for its own command."""
+    common = {key.replace("-", "_"): value for key, value in settings.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    return {
+        name: common | {key.replace("-", "_"): value for key, value in tables.get(name, {}).items()}
+        for name in COMMANDS
+    }
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=(
+        "Exit codes: 0 fine, 1 findings or differences, 2 usage, 3 store or git unreachable, "
+        "4 stale or conflicting, 5 refused by policy, 70 internal error.\n\n"
+        'Shell completion: eval "$(_KEMUDI_COMPLETE=bash_source kemudi)" (or zsh_source, fish_source).'
+    ),
+)
+@click.version_option(version("kemudi"), prog_name="kemudi")
+@click.option(
+    "--config",
+    "settings_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file with defaults of the options below. A flag or a KEMUDI_* variable wins over it.",
+)
+@click.pass_context
+def cli(ctx: click.Context, settings_file: Path | None) -> None:
+    """Kemudi makes a setting change a pull request: typed YAML in git, live in every process.
+
+    New here? Run `kemudi up`, then follow what it prints.
+    """
+    if settings_file is not None:
+        ctx.default_map = _default_map(_read_settings_file(settings_file))
+
+
+def main() -> None:
+    """Run the program; never returns. The only boundary that turns an error into an exit code."""
+    console = error_console()
+    try:
+        code = cli.main(prog_name="kemudi", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except FindingsError as error:
+        print_findings(console, error.findings)
+        console.print(f"[red]kemudi:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KemudiError as error:
+        console.print("[red]kemudi:[/red] ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        if error.hint:
+            console.print(f"        {error.hint}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`kemudi list | head`): not an error, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  # the boundary
+        if os.environ.get("KEMUDI_DEBUG"):
+            traceback.print_exc()
+        console.print(
+            f"kemudi: internal error ({type(error).__name__}). Set KEMUDI_DEBUG=1 to see the traceback.",
+            markup=False,
+            highlight=False,
+        )
+        sys.exit(INTERNAL_ERROR)
+    sys.exit(code if isinstance(code, int) else 0)

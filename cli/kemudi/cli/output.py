@@ -1,0 +1,92 @@
+"""How results are shown: data on stdout, talk on stderr, JSON on request. No command prints by itself."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kemudi.schema.findings import Finding
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def data_console() -> Console:
+    """Where results go. rich honours NO_COLOR, TERM=dumb and a stdout that is no terminal."""
+    return Console(file=sys.stdout, soft_wrap=True)
+
+
+def error_console() -> Console:
+    """Where talk goes: progress, hints, errors."""
+    return Console(file=sys.stderr)
+
+
+def json_option(command: Command) -> Command:
+    """The `--json` flag, the same on every command."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(
+        command
+    )
+
+
+def print_json(value: object) -> None:
+    """One JSON document and a newline; indented for a reader, compact for a pipe."""
+    option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    sys.stdout.buffer.write(orjson.dumps(value, option=option | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def print_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """One line a finding, and its hint; for errors that carry findings but no source text."""
+    for finding in findings:
+        place = f"{finding.file}:{finding.line}:{finding.column}:"
+        line = Text.assemble((place, "bold"), " ", (finding.rule, "red"), " ", finding.message)
+        console.print(line, soft_wrap=True)
+        if finding.hint:
+            console.print(Text(f"    {finding.hint}", style="dim"), soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A plain table. Cells are text, never markup: values come from files."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return drawn
+
+
+def show_value(value: object) -> str:
+    """A setting's value as the author would write it: strings bare, the rest as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def short(revision: str | None) -> str:
+    """A revision for a person: 9 characters of a SHA, a work-tree revision whole, a dash for none."""
+    if not revision:
+        return "-"
+    return revision if revision.startswith("worktree@") else revision[:9]
+
+
+def age(moment: str | None) -> str:
+    """How long ago an RFC 3339 time was, in one unit."""
+    if not moment:
+        return "-"
+    then = datetime.fromisoformat(moment)
+    seconds = max(0, int((datetime.now(UTC) - then).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def fields(console: Console, values: Mapping[str, object]) -> None:
+    """Name and value, one pair a line, aligned."""
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        text = value if isinstance(value, Text) else Text(str(value))
+        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), text), soft_wrap=True)
