@@ -9,7 +9,7 @@ its neighbours.
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Protocol
 from zlib import crc32
@@ -85,13 +85,19 @@ class EncodedCategory:
     name: str
     values: Mapping[str, JSON]
     defaults: Mapping[str, JSON]
-    sealed: Mapping[str, tuple[str, bytes]]
+    sealed: Mapping[str, tuple[str, bytes]] = field(repr=False)
     restart: frozenset[str]
 
 
 def digest_of(blob: bytes) -> str:
     """The name of a blob: the SHA-256 of its stored bytes in hex."""
     return sha256(blob).hexdigest()
+
+
+def require_digests(blobs: Mapping[str, bytes]) -> None:
+    """Raise UsageError unless every blob has the name that its bytes give it."""
+    if any(digest_of(data) != digest for digest, data in blobs.items()):
+        raise UsageError("a blob is staged under the SHA-256 of its bytes")
 
 
 def encode_category(

@@ -1,0 +1,234 @@
+"""From a URL to a connected client with bounded waits, and from its errors to ours.
+
+========================================================  ==========================================
+`redis://`, `rediss://`, `unix://`                        one server
+`redis+sentinel://host:port,host:port/<service>[/<db>]`   the master that Sentinel names
+`redis+cluster://host:port,host:port`                     a cluster
+========================================================  ==========================================
+
+`rediss+sentinel` and `rediss+cluster` speak TLS. Query options are redis-py's (`ssl_ca_certs=…`). No
+message shows more of a URL than scheme, hosts and path.
+"""
+
+import functools
+import re
+import threading
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from kemudi.schema.errors import KemudiError, UsageError
+from kemudi.store.errors import StoreFullError, StoreRefusedError, StoreUnavailableError
+
+Client: TypeAlias = Any
+"""redis-py types each command for its sync and its async client at once, which helps neither."""
+
+TIMEOUT_SECONDS: Final = 2.0
+HEALTH_CHECK_SECONDS: Final = 5
+READ_BYTES: Final = 1024 * 1024  # few large reads: beside a busy thread, each may wait a switch of the GIL
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9]{2,20}(?= |$)")
+_REFUSALS: Final = (
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+    exceptions.AuthenticationWrongNumberOfArgsError,
+)
+FAILURES: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
+_REFUSED_CODES: Final = frozenset({"NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "ERR", "DENIED"})
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def shown(url: str) -> str:
+    """The URL as messages show it: scheme, hosts and path, no credentials and no options."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    except ValueError:
+        return "a malformed URL"
+
+
+def require_form(url: str) -> tuple[str, str, str]:
+    """The parts of a URL of this store: `redis`, `sentinel`, the rest. Raises UsageError."""
+    scheme, _, rest = url.partition("://")
+    base, _, kind = scheme.partition("+")
+    if base not in {"redis", "rediss", "unix"} or kind not in {"", "sentinel", "cluster"} or not rest:
+        raise UsageError(
+            f"the store's URL {shown(url)} has an unknown form",
+            hint="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://",
+        )
+    return base, kind, rest
+
+
+def connect(url: str) -> Client:
+    """A client for the URL; it connects at its first command. Raises UsageError for a malformed URL.
+
+    A cluster client asks its nodes at once and raises StoreUnavailableError.
+    """
+    base, kind, rest = require_form(url)
+    try:
+        return {"": _single, "sentinel": _sentinel, "cluster": _cluster}[kind](f"{base}://{rest}")
+    except (ValueError, TypeError):
+        problem: KemudiError = UsageError(f"the store's URL {shown(url)} is malformed")
+    except FAILURES as error:
+        problem = translated(error, shown(url))
+    raise problem
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": TIMEOUT_SECONDS,
+        "socket_keepalive": True,
+        "health_check_interval": HEALTH_CHECK_SECONDS,
+        # One more try at once: after a server's restart every pooled connection is dead.
+        "retry": Retry(NoBackoff(), 1),
+        "protocol": 2,
+        "socket_read_size": READ_BYTES,
+        "driver_info": None,  # CLIENT SETINFO is not among a reader's rights
+    }
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    return dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py has no annotation here
+
+
+def _single(url: str) -> Client:
+    options = {**_options(), **_parsed(url)}
+    pool = redis.ConnectionPool(**options)
+    client = redis.Redis(connection_pool=pool)
+    client.auto_close_connection_pool = True
+    return client
+
+
+def _hosts(url: str) -> tuple[list[tuple[str, int]], list[str], dict[str, Any]]:
+    """The hosts, the parts of the path, and redis-py's options of a URL with several hosts."""
+    parts = urlsplit(url)
+    names = parts.netloc.rpartition("@")[2].split(",")
+    hosts = [urlsplit(f"//{name}") for name in names]
+    options = _parsed(url.replace(parts.netloc.rpartition("@")[2], "host", 1))
+    options.pop("host", None)
+    options.pop("db", None)
+    path = [unquote(part) for part in parts.path.split("/") if part]
+    return [(host.hostname or "", host.port or 0) for host in hosts], path, options
+
+
+def _sentinel(url: str) -> Client:
+    hosts, path, options = _hosts(url)
+    if not path or len(path) > 2:
+        raise ValueError
+    tls = options.pop("connection_class", None) is not None
+    common = {**_options(), "ssl": tls} if tls else _options()
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py has no annotation here
+        [(host, port or 26379) for host, port in hosts], sentinel_kwargs=common
+    )
+    database = int(path[1]) if len(path) == 2 else 0
+    return sentinel.master_for(path[0], **common, **options, db=database)
+
+
+def _cluster(url: str) -> Client:
+    hosts, _, options = _hosts(url)
+    if options.pop("connection_class", None) is not None:
+        options["ssl"] = True
+    node: Any = ClusterNode
+    nodes = [node(host, port or 6379) for host, port in hosts]
+    return RedisCluster(startup_nodes=nodes, **_options(), **options)
+
+
+def translated(error: Exception, place: str) -> KemudiError:
+    """Our error for one of redis-py's. Its text, which may quote commands with their values, is not kept."""
+    found = _CODE.match(str(error).rpartition("caused error: ")[2])
+    code = found.group(0) if found else ""
+    if isinstance(error, exceptions.OutOfMemoryError) or code == "OOM":
+        return StoreFullError(
+            f"the store at {place} is out of memory; what it serves is unchanged",
+            hint="raise its maxmemory, or remove other data from it",
+        )
+    plain_no = type(error) is exceptions.ResponseError and not code
+    if isinstance(error, _REFUSALS) or code in _REFUSED_CODES or plain_no:
+        detail = f" ({code})" if code else ""
+        return StoreRefusedError(
+            f"the store at {place} refuses the command{detail}",
+            hint="check the user, the password and the rights in the store's URL",
+        )
+    detail = code or type(error).__name__
+    return StoreUnavailableError(f"the store at {place} cannot be reached or cannot answer now ({detail})")
+
+
+class Connection:
+    """What the parts of the Redis store share: one client, made at its first use, and the place to name.
+
+    Attributes:
+        place: The URL as messages show it.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Take a URL of `connect`. Raises UsageError for a malformed one."""
+        require_form(url)
+        self.place = shown(url)
+        self._url = url
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> Client:
+        """The client. Raises StoreUnavailableError for a cluster that does not answer."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = connect(self._url)
+        return self._client
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys lie in slots of several nodes."""
+        return type(self.client) is RedisCluster
+
+    def twin(self) -> "Connection":
+        """Another client of the same store, for a connection of its own."""
+        return Connection(self._url)
+
+    def pool_of(self, key: str) -> Any:
+        """The pool of connections to the node that holds a key."""
+        client = self.client
+        if self.is_cluster:
+            return client.get_redis_connection(client.get_node_from_key(key)).connection_pool
+        return client.connection_pool
+
+    def close(self) -> None:
+        """Release every connection. May be called twice; a later use connects anew."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def __repr__(self) -> str:
+        return f"Connection({self.place})"
+
+
+def guarded(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], R]:
+    """Let a method of something with a `place` raise our errors alone.
+
+    Ours is raised outside the handler, so that it does not carry redis-py's along as its context.
+    """
+
+    @functools.wraps(method)
+    def guard(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except FAILURES as error:
+            problem = translated(error, self.place)
+        raise problem
+
+    return guard
