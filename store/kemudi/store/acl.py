@@ -10,9 +10,9 @@ from typing import Final
 
 from kemudi.store.keys import Keys
 
-_CONNECT: Final = ("+ping", "+hello", "+auth", "+select", "+client|tracking")
-_READ: Final = ("+get", "+mget", "+exists", "+ttl", "+strlen")
-_LISTEN: Final = ("+subscribe", "+unsubscribe", "+ssubscribe", "+sunsubscribe")
+_CONNECT: Final = ("+ping", "+hello", "+auth", "+select")
+_READ: Final = ("+get", "+mget")
+_LISTEN: Final = ("+subscribe", "+unsubscribe")
 _CLUSTER_READ: Final = (
     "+cluster|slots",
     "+cluster|shards",
@@ -69,7 +69,6 @@ def writer_rules(env: str, *, cluster: bool = False) -> tuple[str, ...]:
         "+@stream",
         "+@connection",
         "+publish",
-        "+spublish",
         "+wait",
         *_LISTEN,
         *(_CLUSTER_READ if cluster else ()),

@@ -91,6 +91,12 @@ class MemoryServer:
             else:
                 blobs[digest] = (data, None)
 
+    def expire_blob(self, env: str, digest: str) -> None:
+        """Set an expiry as a hand in Redis would."""
+        with self.changed:
+            blobs = self.environment(env).blobs
+            blobs[digest] = (blobs[digest][0], self.clock() + STAGING_SECONDS)
+
     def drop_log(self, env: str) -> None:
         """Delete the log as a hand in Redis would."""
         with self.changed:
@@ -140,6 +146,7 @@ class MemoryStore:
         self.env = env
         self.server = server or MemoryServer()
         self._keys = Keys(env)
+        self._last_epoch = 0
 
     def _state(self) -> _Environment:
         """The live state, expired things removed. The caller holds the server's lock."""
@@ -200,7 +207,7 @@ class MemoryStore:
             state = self._state()
             if state.lease is not None:
                 return None
-            state.epoch = max(state.epoch, after_epoch) + 1
+            state.epoch = self._last_epoch = max(state.epoch, self._last_epoch, after_epoch) + 1
             state.lease = Lease(holder, secrets.token_hex(16), state.epoch)
             state.lease_until = self.server.clock() + ttl_seconds
             return state.lease
