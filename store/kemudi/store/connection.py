@@ -12,6 +12,7 @@ message shows more of a URL than scheme, hosts and path.
 
 import functools
 import re
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
@@ -32,8 +33,10 @@ Client: TypeAlias = Any
 """redis-py types each command for its sync and its async client at once, which helps neither."""
 
 TIMEOUT_SECONDS: Final = 2.0
-HEALTH_CHECK_SECONDS: Final = 5
+HEALTH_CHECK_SECONDS: Final = 15
 READ_BYTES: Final = 1024 * 1024  # few large reads: beside a busy thread, each may wait a switch of the GIL
+_SCHEME: Final = re.compile(r"[a-z]+(\+[a-z]+)?")
+_DATABASE: Final = re.compile(r"/?[0-9]*")
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9]{2,20}(?= |$)")
 _REFUSALS: Final = (
     exceptions.AuthenticationError,
@@ -49,12 +52,18 @@ R = TypeVar("R")
 
 
 def shown(url: str) -> str:
-    """The URL as messages show it: scheme, hosts and path, no credentials and no options."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    except ValueError:
-        return "a malformed URL"
+    """The URL as messages show it: scheme, hosts and path, no credentials and no options.
+
+    Passwords come unescaped, so everything before the last `@` counts as one. Where that could as well
+    stand in an option, only the scheme is shown.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):
+        return "an address without a scheme"
+    credentials, _, place = rest.rpartition("@")
+    if "?" in credentials or "#" in credentials:
+        return f"{scheme}://…"
+    return f"{scheme}://{re.split('[?#]', place, maxsplit=1)[0]}"
 
 
 def require_form(url: str) -> tuple[str, str, str]:
@@ -90,8 +99,9 @@ def _options() -> dict[str, Any]:
         "socket_connect_timeout": TIMEOUT_SECONDS,
         "socket_keepalive": True,
         "health_check_interval": HEALTH_CHECK_SECONDS,
-        # One more try at once: after a server's restart every pooled connection is dead.
-        "retry": Retry(NoBackoff(), 1),
+        # One more try at once: after a server's restart every pooled connection is dead. None after a timeout:
+        # the caller's wait stays the one it knows.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
         "protocol": 2,
         "socket_read_size": READ_BYTES,
         "driver_info": None,  # CLIENT SETINFO is not among a reader's rights
@@ -103,19 +113,29 @@ def _parsed(url: str) -> dict[str, Any]:
 
 
 def _single(url: str) -> Client:
+    if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
+        raise ValueError  # redis-py would take database 0
     options = {**_options(), **_parsed(url)}
+    if url.startswith("unix:"):
+        del options["socket_keepalive"]
     pool = redis.ConnectionPool(**options)
+    _require_options(pool)
     client = redis.Redis(connection_pool=pool)
     client.auto_close_connection_pool = True
     return client
 
 
+def _require_options(pool: Any) -> None:
+    """Raise TypeError for an option that a connection does not know, which would else show at the first command."""
+    pool.connection_class(**pool.connection_kwargs)
+
+
 def _hosts(url: str) -> tuple[list[tuple[str, int]], list[str], dict[str, Any]]:
     """The hosts, the parts of the path, and redis-py's options of a URL with several hosts."""
     parts = urlsplit(url)
-    names = parts.netloc.rpartition("@")[2].split(",")
-    hosts = [urlsplit(f"//{name}") for name in names]
-    options = _parsed(url.replace(parts.netloc.rpartition("@")[2], "host", 1))
+    credentials, at, names = parts.netloc.rpartition("@")
+    hosts = [urlsplit(f"//{name}") for name in names.split(",")]
+    options = _parsed(parts._replace(netloc=f"{credentials}{at}host", path="").geturl())
     options.pop("host", None)
     options.pop("db", None)
     path = [unquote(part) for part in parts.path.split("/") if part]
@@ -126,13 +146,15 @@ def _sentinel(url: str) -> Client:
     hosts, path, options = _hosts(url)
     if not path or len(path) > 2:
         raise ValueError
-    tls = options.pop("connection_class", None) is not None
-    common = {**_options(), "ssl": tls} if tls else _options()
+    tls = {"ssl": True} if options.pop("connection_class", None) else {}
+    common = {**_options(), **tls}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py has no annotation here
         [(host, port or 26379) for host, port in hosts], sentinel_kwargs=common
     )
     database = int(path[1]) if len(path) == 2 else 0
-    return sentinel.master_for(path[0], **common, **options, db=database)
+    client: Client = sentinel.master_for(path[0], **{**common, **options, "db": database})
+    _require_options(client.connection_pool)
+    return client
 
 
 def _cluster(url: str) -> Client:
@@ -141,13 +163,18 @@ def _cluster(url: str) -> Client:
         options["ssl"] = True
     node: Any = ClusterNode
     nodes = [node(host, port or 6379) for host, port in hosts]
-    return RedisCluster(startup_nodes=nodes, **_options(), **options)
+    return RedisCluster(startup_nodes=nodes, **{**_options(), **options})
 
 
 def translated(error: Exception, place: str) -> KemudiError:
     """Our error for one of redis-py's. Its text, which may quote commands with their values, is not kept."""
     found = _CODE.match(str(error).rpartition("caused error: ")[2])
     code = found.group(0) if found else ""
+    if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
+        return StoreRefusedError(
+            f"the store at {place} shows a certificate that is not trusted",
+            hint="name its authority in the URL (?ssl_ca_certs=PATH), and the host as the certificate does",
+        )
     if isinstance(error, exceptions.OutOfMemoryError) or code == "OOM":
         return StoreFullError(
             f"the store at {place} is out of memory; what it serves is unchanged",
@@ -173,11 +200,12 @@ class Connection:
 
     def __init__(self, url: str) -> None:
         """Take a URL of `connect`. Raises UsageError for a malformed one."""
-        require_form(url)
+        _, kind, _ = require_form(url)
         self.place = shown(url)
         self._url = url
-        self._client: Client | None = None
         self._lock = threading.Lock()
+        # A cluster client asks its nodes as soon as it is made; the others connect at their first command.
+        self._client: Client | None = None if kind == "cluster" else connect(url)
 
     @property
     def client(self) -> Client:

@@ -34,6 +34,12 @@ def _refused_format(detail: str) -> ManifestRefusedError:
     return ManifestRefusedError(f"the manifest in the store is malformed: {detail}", reason="format")
 
 
+def signed_text(payload: bytes, key: SigningKey, version: int = VERSION) -> bytes:
+    """The wire form of a payload: its header line with the signature, then itself."""
+    signature = b64encode(key.sign(_DOMAIN + payload)).decode()
+    return f"kemudi-manifest {version} {key.key_id} {signature}\n".encode() + payload
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What is current, where it comes from, and the digests that prove it.
@@ -76,8 +82,7 @@ class Manifest:
             self._from_document(orjson.loads(payload))
         except ManifestRefusedError as error:
             raise UsageError(f"this manifest cannot be signed: {error}") from None
-        signature = b64encode(key.sign(_DOMAIN + payload)).decode()
-        return f"kemudi-manifest {VERSION} {key.key_id} {signature}\n".encode() + payload
+        return signed_text(payload, key)
 
     @classmethod
     def verify(cls, data: bytes, keys: VerifyKeys, *, env: str, repo_id: str | None = None) -> Self:

@@ -23,18 +23,24 @@ def read_key_file(path: Path, *, private: bool) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyFileRefusedError(f"cannot read the key file {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(file.fileno())
-        if not stat.S_ISREG(state.st_mode):
-            raise KeyFileRefusedError(f"the key file {path} is not a regular file")
-        if private and state.st_mode & _OTHERS:
-            mode = stat.S_IMODE(state.st_mode)
-            raise KeyFileRefusedError(
-                f"the key file {path} is open to others (mode {mode:04o})", hint=f"chmod 600 {path}"
-            )
-        if state.st_size > MAX_BYTES:
-            raise KeyFileRefusedError(f"the key file {path} is larger than any key file")
-        return file.read(MAX_BYTES + 1)
+    try:
+        state = os.fstat(descriptor)
+        _require_owned(path, state.st_mode, private=private)
+        if not 0 < state.st_size <= MAX_BYTES:
+            raise KeyFileRefusedError(f"the key file {path} is empty or larger than any key file")
+        return os.read(descriptor, MAX_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _require_owned(path: Path, mode: int, *, private: bool) -> None:
+    if not stat.S_ISREG(mode):
+        raise KeyFileRefusedError(f"the key file {path} is not a regular file")
+    if private and mode & _OTHERS:
+        shown = f"{stat.S_IMODE(mode):04o}"
+        raise KeyFileRefusedError(
+            f"the key file {path} is open to others (mode {shown})", hint=f"chmod 600 {path}"
+        )
 
 
 def write_key_file(path: Path, data: bytes, *, private: bool) -> None:
