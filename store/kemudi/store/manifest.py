@@ -7,7 +7,6 @@ header line, so nothing is parsed before it is verified, and `redis-cli GET` sho
     {"applied_at":…,"categories":{"sync":["<sha256>"]},"env":"prod","generation":"0.12.0",…,"version":1}
 """
 
-import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -131,7 +130,7 @@ class Manifest:
         version, key_id, signature = found.groups()
         try:
             return payload, int(version), key_id.decode(), b64decode(signature, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise _refused_format("no signature") from None
 
     @classmethod

@@ -6,7 +6,6 @@ is split by a hash of the key, so that a changed setting rewrites one blob and a
 its neighbours.
 """
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -291,7 +290,7 @@ def _ciphertext(name: str, item: object) -> tuple[str, bytes]:
         case [str(type_), str(text)]:
             try:
                 return type_, b64decode(text, validate=True)
-            except binascii.Error:
+            except ValueError:
                 pass
     raise SnapshotRefusedError(f"a sealed value of the category {name!r} is malformed")
 

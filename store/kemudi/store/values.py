@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, get_args, get_origin
 
 import orjson
 
@@ -144,12 +144,21 @@ def _known(cls: type[Any], document: object) -> dict[str, Any]:
     """The fields that this version knows, so that a newer writer does not break an older reader."""
     if not isinstance(document, Mapping):
         raise TypeError
-    names = {item.name for item in fields(cls)}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in document.items()
-        if name in names
-    }
+    kinds = {item.name: item.type for item in fields(cls)}
+    return {name: _typed(kinds[name], value) for name, value in document.items() if name in kinds}
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """The value of a field from JSON. Raises TypeError for another type than the field's."""
+    if get_origin(kind) is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    elif get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+    elif type(value) is kind:
+        return value
+    raise TypeError
 
 
 @dataclass(frozen=True, slots=True)
