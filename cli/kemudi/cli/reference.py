@@ -1,0 +1,51 @@
+"""The reference page of the commands, written from the commands themselves."""
+
+import inspect
+from collections.abc import Iterator
+
+import click
+
+from kemudi.cli.main import cli
+
+_HEADER = """\
+# Commands
+
+Written by `scripts/docs` from the commands themselves. Results go to stdout, talk to stderr; `--json` is stable. Exit
+codes: 0 fine, 1 findings or differences, 2 usage, 3 store or git unreachable, 4 stale or conflicting, 5 refused by
+policy, 70 internal error.
+"""
+
+
+def commands_page() -> str:
+    """The whole page as Markdown."""
+    context = click.Context(cli, info_name="kemudi")
+    sections = [_HEADER]
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        if command is not None:
+            sections += _sections(command, f"kemudi {name}")
+    return "\n".join(sections)
+
+
+def _sections(command: click.Command, path: str) -> Iterator[str]:
+    context = click.Context(command, info_name=path)
+    usage = " ".join(command.collect_usage_pieces(context))
+    text = inspect.cleandoc(command.help or "")
+    parts = [f"## {path}\n", f"`{path} {usage}`\n", f"{text}\n"]
+    rows = [record for option in command.get_params(context) if (record := option.get_help_record(context))]
+    rows = [(name, description) for name, description in rows if name != "--help"]
+    if rows:
+        parts.append("| option | meaning |\n|---|---|")
+        parts.append("\n".join(f"| `{_cell(name)}` | {_cell(description)} |" for name, description in rows) + "\n")
+    if command.epilog:
+        parts.append(f"{inspect.cleandoc(command.epilog)}\n")
+    yield "\n".join(parts)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _sections(inner, f"{path} {name}")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

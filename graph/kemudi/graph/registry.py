@@ -1,0 +1,220 @@
+"""The relational registry of students, classes and who took what, read through SQLAlchemy Core.
+
+Any database that SQLAlchemy speaks to; the statements use nothing beyond standard SQL. Reading goes by keyset pages
+on the primary key, so a page costs its own rows and not those before it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from kemudi.schema.errors import UnavailableError, UsageError
+
+METADATA: Final = MetaData()
+
+MAHASISWA: Final = Table(
+    "mahasiswa",
+    METADATA,
+    Column("nim", String(20), primary_key=True),
+    Column("nama", String(120), nullable=False),
+)
+KELAS: Final = Table(
+    "kelas",
+    METADATA,
+    Column("kode", String(20), primary_key=True),
+    Column("nama", String(120), nullable=False),
+)
+RIWAYAT_PENDIDIKAN: Final = Table(
+    "riwayat_pendidikan",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("nim", ForeignKey(MAHASISWA.c.nim), nullable=False),
+    Column("kode", ForeignKey(KELAS.c.kode), nullable=False),
+    Column("semester", Integer, nullable=False),
+    Column("deleted", Boolean, nullable=False, default=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Index("riwayat_pendidikan_pair", "nim", "kode"),
+    Index("riwayat_pendidikan_class", "kode"),
+    Index("riwayat_pendidikan_updated", "updated_at", "id"),
+)
+
+
+class RegistryUnavailableError(UnavailableError):
+    """The registry cannot be reached or read now. What was synced stays; the next run goes on from its checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a student's history, with the names that its nodes need.
+
+    Attributes:
+        id: Primary key of `riwayat_pendidikan`; pages are in its order.
+        nim: The student.
+        nama: The student's name.
+        kode: The class.
+        kelas_nama: The class's name.
+        deleted: Flagged as deleted; it must not be in the graph, unless another live row has the same pair.
+    """
+
+    id: int
+    nim: str
+    nama: str
+    kode: str
+    kelas_nama: str
+    deleted: bool
+
+
+def _wait_for_writers(engine: Engine) -> None:
+    """Let a reader of a SQLite file wait for a writer instead of failing at once."""
+
+    def set_timeout(connection: object, _record: object) -> None:
+        cursor = connection.cursor()  # type: ignore[attr-defined]  # a DBAPI connection has no common type
+        cursor.execute("PRAGMA busy_timeout = 10000")
+        cursor.close()
+
+    event.listen(engine, "connect", set_timeout)
+
+
+class Registry:
+    """A registry at one address. Safe to use from several threads."""
+
+    def __init__(self, dsn: str) -> None:
+        """Open it lazily. Raises UsageError for an address that SQLAlchemy does not understand."""
+        try:
+            self._engine = create_engine(dsn, pool_pre_ping=True)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            # The address may hold a password, so neither it nor the library's message is repeated.
+            raise UsageError(
+                f"the registry's address is not one that SQLAlchemy can open ({type(error).__name__})",
+                hint="Write it like sqlite:////var/lib/registry.db or postgresql+psycopg://user@host/name.",
+            ) from None
+        if self._engine.dialect.name == "sqlite":
+            _wait_for_writers(self._engine)
+
+    @property
+    def engine(self) -> Engine:
+        """For the generator and for tests, which write."""
+        return self._engine
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def count(self) -> int:
+        """Live rows."""
+        table = RIWAYAT_PENDIDIKAN
+        with self._reading() as connection:
+            return int(
+                connection.scalar(select(func.count()).select_from(table).where(~table.c.deleted)) or 0
+            )
+
+    def highest_id(self) -> int:
+        """The largest primary key, deleted rows included; 0 when there are none."""
+        with self._reading() as connection:
+            return int(connection.scalar(select(func.max(RIWAYAT_PENDIDIKAN.c.id))) or 0)
+
+    def page(self, after_id: int, limit: int, until_id: int | None = None) -> list[Row]:
+        """At most `limit` rows, deleted ones included, in the order of `id`, with `after_id < id <= until_id`."""
+        table = RIWAYAT_PENDIDIKAN
+        query = (
+            select(table.c.id, table.c.nim, MAHASISWA.c.nama, table.c.kode, KELAS.c.nama, table.c.deleted)
+            .join(MAHASISWA, MAHASISWA.c.nim == table.c.nim)
+            .join(KELAS, KELAS.c.kode == table.c.kode)
+            .where(table.c.id > after_id)
+            .order_by(table.c.id)
+            .limit(limit)
+        )
+        if until_id is not None:
+            query = query.where(table.c.id <= until_id)
+        with self._reading() as connection:
+            return [Row(*found) for found in connection.execute(query)]
+
+    def ranges(self, parts: int) -> list[tuple[int, int]]:
+        """`parts` ranges (after, until] of keys that cover all rows, each with about as many."""
+        highest = self.highest_id()
+        if highest == 0:
+            return []
+        table = RIWAYAT_PENDIDIKAN
+        with self._reading() as connection:
+            total = int(connection.scalar(select(func.count()).select_from(table)) or 0)
+            bounds = [0]
+            for part in range(1, parts):
+                offset = total * part // parts
+                bound = connection.scalar(select(table.c.id).order_by(table.c.id).offset(offset).limit(1))
+                if bound is not None and bound - 1 > bounds[-1]:
+                    bounds.append(int(bound) - 1)
+        return list(zip(bounds, [*bounds[1:], highest], strict=True))
+
+    def edges(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[tuple[str, str]]:
+        """Distinct live pairs (nim, kode) behind `after`, in order: what the graph must hold."""
+        table = RIWAYAT_PENDIDIKAN
+        nim, kode = after
+        query = (
+            select(table.c.nim, table.c.kode)
+            .distinct()
+            .where(~table.c.deleted)
+            .where((table.c.nim > nim) | ((table.c.nim == nim) & (table.c.kode > kode)))
+            .order_by(table.c.nim, table.c.kode)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [(found[0], found[1]) for found in connection.execute(query)]
+
+    def live_pairs(self, pairs: list[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of `pairs` (at most some hundred) that a live row still holds."""
+        if not pairs:
+            return set()
+        table = RIWAYAT_PENDIDIKAN
+        students = sorted({nim for nim, _ in pairs})
+        query = (
+            select(table.c.nim, table.c.kode)
+            .distinct()
+            .where(~table.c.deleted)
+            .where(table.c.nim.in_(students))
+        )
+        wanted = set(pairs)
+        with self._reading() as connection:
+            return {(found[0], found[1]) for found in connection.execute(query)} & wanted
+
+    def watermark(self) -> tuple[int, str]:
+        """A value that changes when rows are added, changed or flagged: number of rows and newest change."""
+        table = RIWAYAT_PENDIDIKAN
+        with self._reading() as connection:
+            count, newest = connection.execute(
+                select(func.count(), func.max(table.c.updated_at)).select_from(table)
+            ).one()
+        return int(count), str(newest)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            # The driver's message can hold the address, and the statement's parameters.
+            raise RegistryUnavailableError(
+                f"the registry cannot be read ({type(error.orig).__name__})",
+                hint="Check the registry's address.",
+            ) from error
+        except SQLAlchemyError as error:
+            raise RegistryUnavailableError(f"the registry cannot be read ({type(error).__name__})") from error
