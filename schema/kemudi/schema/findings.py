@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing wrong at one place. Never holds the value of a sensitive setting.
 
@@ -31,6 +31,14 @@ class Finding:
     hint: str | None = None
     layer: str | None = None
     severity: Literal["error", "warning"] = "error"
+
+    def __lt__(self, other: "Finding") -> bool:
+        """In the order of files and lines; what is not known sorts first."""
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[str, int, int, str, str, str, str, str]:
+        rest = (self.rule, self.pointer, self.key or "", self.layer or "", self.message)
+        return (self.file, self.line, self.column, *rest)
 
     def as_json(self) -> dict[str, object]:
         """The pinned wire form used by `validate --format json`, the daemon's status and the console."""

@@ -1,0 +1,340 @@
+"""`kemudi.yaml`, `recipients.yaml` and `roles.yaml`: read, checked, and as values."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, TypeVar, cast, get_args
+
+from kemudi.schema import rules
+from kemudi.schema.documents import JSON, Document, escape, read_document, read_list, unescape
+from kemudi.schema.findings import Finding
+from kemudi.schema.nearest import did_you_mean
+
+FILE: Final = "kemudi.yaml"
+RECIPIENTS_FILE: Final = "recipients.yaml"
+ROLES_FILE: Final = "roles.yaml"
+
+Mode = Literal["commit", "worktree"]
+Reject = Literal["commit", "category"]
+Kind = Literal["daemon", "human", "recovery"]
+Role = Literal["viewer", "editor", "approver", "admin"]
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
+RESERVED: Final = frozenset({"contracts", "flags", "default"})
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_RECIPIENT: Final = re.compile(r"age1[0-9a-z]{58,4096}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]+(?: .*)?", re.ASCII)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One environment.
+
+    Attributes:
+        name: `dev`, `prod`, …
+        layers: From the lowest to the one that wins; usually `base` and the environment's own.
+        mode: `worktree` also serves uncommitted saves.
+        reject: What a bad commit holds back: the whole environment, or its category alone.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    mode: Mode = "commit"
+    reject: Reject = "commit"
+
+
+@dataclass(frozen=True, slots=True)
+class RepoManifest:
+    """`kemudi.yaml`.
+
+    Attributes:
+        id: The repository's UUID; sealed values are bound to it.
+        environments: In promotion order.
+        services: Which categories each service reads.
+        policies: Kept as they are written; `kemudi.repo` reads them.
+        format: 1.
+    """
+
+    id: str
+    environments: tuple[Environment, ...]
+    services: Mapping[str, tuple[str, ...]]
+    policies: tuple[JSON, ...] = ()
+    format: int = 1
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer once, in the order of first use."""
+        return tuple(dict.fromkeys(layer for each in self.environments for layer in each.layers))
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name. Raises KeyError."""
+        for each in self.environments:
+            if each.name == name:
+                return each
+        raise KeyError(name)
+
+    def environments_of(self, layer: str) -> tuple[str, ...]:
+        """The names of the environments that a layer is part of."""
+        return tuple(each.name for each in self.environments if layer in each.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One public key that values are sealed to."""
+
+    name: str
+    key: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """`recipients.yaml`: who can read the sealed values of each environment."""
+
+    recipients: Mapping[str, Recipient]
+    environments: Mapping[str, tuple[str, ...]]
+
+    def for_layer(self, layer: str, manifest: RepoManifest) -> tuple[Recipient, ...]:
+        """Who reads a layer: the recipients of every environment that it is part of, by name."""
+        names = {name for env in manifest.environments_of(layer) for name in self.environments.get(env, ())}
+        return tuple(self.recipients[name] for name in sorted(names) if name in self.recipients)
+
+    def keys_for_layer(self, layer: str, manifest: RepoManifest) -> tuple[str, ...]:
+        """The public keys that a layer's values are sealed to, sorted."""
+        return tuple(sorted({recipient.key for recipient in self.for_layer(layer, manifest)}))
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGrant:
+    """One line of `roles.yaml`: who may do what, where. An empty tuple means everywhere."""
+
+    who: str
+    role: Role
+    environments: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+def read_manifest(data: bytes) -> tuple[RepoManifest | None, tuple[Finding, ...]]:
+    """Read `kemudi.yaml`. The manifest is None if its environments cannot be known."""
+    document, findings = read_document(data, FILE)
+    if document is None:
+        return None, findings
+    read = _Fields(document, rules.MANIFEST, list(findings))
+    read.known("", ("format", "id", "environments", "services", "policies"))
+    read.one_of("/format", (1,), default=None)
+    identity = read.text("/id", _UUID, "a UUID in lower case, such as uuidgen prints")
+    environments = _environments(read)
+    services = {
+        name: read.names(f"/services/{escape(name)}", what="a list of categories")
+        for name in read.keys("/services", optional=True)
+    }
+    policies = read.items("/policies", optional=True)
+    found = tuple(sorted(read.findings))
+    if identity is None or not environments:
+        return None, found
+    manifest = RepoManifest(identity, environments, MappingProxyType(services), tuple(policies))
+    return manifest, found
+
+
+def _environments(read: "_Fields") -> tuple[Environment, ...]:
+    found: dict[str, Environment] = {}
+    count = len(read.items("/environments"))
+    if not count and not read.findings:
+        read.note("/environments", "environments must list at least one environment")
+    for position in range(count):
+        at = f"/environments/{position}"
+        if not read.is_mapping(at):
+            continue
+        read.known(at, ("name", "layers", "mode", "reject"))
+        name = read.text(f"{at}/name", NAME, "a name of a-z, 0-9, - and _, a letter first")
+        if name is None:
+            continue
+        if name in found or name in RESERVED:
+            read.note(f"{at}/name", f"the name {name} is {'taken' if name in found else 'reserved'}")
+            continue
+        layers = read.names(f"{at}/layers", what="a list of layers", optional=True) or ("base", name)
+        mode = read.one_of(f"{at}/mode", get_args(Mode), default="commit")
+        reject = read.one_of(f"{at}/reject", get_args(Reject), default="commit")
+        for layer in RESERVED.intersection(layers):
+            read.note(f"{at}/layers", f"the name {layer} is reserved")
+        found[name] = Environment(name, layers, cast("Mode", mode), cast("Reject", reject))
+    return tuple(found.values())
+
+
+def read_recipients(data: bytes, manifest: RepoManifest) -> tuple[Recipients | None, tuple[Finding, ...]]:
+    """Read `recipients.yaml`; its environments are held against the manifest's."""
+    document, findings = read_document(data, RECIPIENTS_FILE)
+    if document is None:
+        return None, findings
+    read = _Fields(document, rules.RECIPIENTS, list(findings))
+    read.known("", ("recipients", "environments"))
+    people: dict[str, Recipient] = {}
+    for name in read.keys("/recipients"):
+        at = f"/recipients/{escape(name)}"
+        if not read.is_mapping(at):
+            continue
+        read.known(at, ("key", "kind"))
+        key = read.text(f"{at}/key", _RECIPIENT, "an age public key, `age1…`, or an SSH one")
+        kind = read.one_of(f"{at}/kind", get_args(Kind), default=None)
+        if key is not None and kind is not None:
+            people[name] = Recipient(name, key, cast("Kind", kind))
+    environments: dict[str, tuple[str, ...]] = {}
+    known = [each.name for each in manifest.environments]
+    listed = read.keys("/recipients", optional=True)
+    for name in read.keys("/environments"):
+        at = f"/environments/{escape(name)}"
+        if name not in known:
+            read.note(at, f"{FILE} names no environment {name}", hint=did_you_mean(name, known), on_key=True)
+        environments[name] = read.names(at, what="a list of recipients")
+        for position, person in enumerate(environments[name]):
+            if person not in listed:
+                hint = did_you_mean(person, listed)
+                read.note(f"{at}/{position}", f"there is no recipient {person}", hint=hint)
+    found = tuple(sorted(read.findings))
+    return Recipients(MappingProxyType(people), MappingProxyType(environments)), found
+
+
+def read_roles(data: bytes, manifest: RepoManifest) -> tuple[tuple[RoleGrant, ...], tuple[Finding, ...]]:
+    """Read `roles.yaml`; its environments are held against the manifest's."""
+    document, findings = read_list(data, ROLES_FILE)
+    if document is None:
+        return (), findings
+    read = _Fields(document, rules.ROLES, list(findings))
+    known = [each.name for each in manifest.environments]
+    grants: list[RoleGrant] = []
+    for position in range(len(read.items(""))):
+        at = f"/{position}"
+        if not read.is_mapping(at):
+            continue
+        read.known(at, ("who", "role", "environments", "categories"))
+        who = read.text(f"{at}/who", re.compile(r"\S(.*\S)?"), "who it is about")
+        role = read.one_of(f"{at}/role", get_args(Role), default=None)
+        environments = read.names(f"{at}/environments", what="a list of environments", optional=True)
+        categories = read.names(f"{at}/categories", what="a list of categories", optional=True)
+        for index, name in enumerate(environments):
+            if name not in known:
+                hint = did_you_mean(name, known)
+                read.note(f"{at}/environments/{index}", f"{FILE} names no environment {name}", hint=hint)
+        if who is not None and role is not None:
+            grants.append(RoleGrant(who, cast("Role", role), environments, categories))
+    return tuple(grants), tuple(sorted(read.findings))
+
+
+def service_findings(
+    data: bytes, manifest: RepoManifest, categories: Mapping[str, object]
+) -> tuple[Finding, ...]:
+    """Services of `kemudi.yaml` that read a category without a contract."""
+    if all(name in categories for listed in manifest.services.values() for name in listed):
+        return ()
+    document, _ = read_document(data, FILE)
+    if document is None:
+        return ()
+    read = _Fields(document, rules.MANIFEST, [])
+    for service, listed in manifest.services.items():
+        for position, name in enumerate(listed):
+            if name not in categories:
+                at = f"/services/{escape(service)}/{position}"
+                message = f"there is no contract of the category {name}"
+                read.note(at, message, hint=did_you_mean(name, categories))
+    return tuple(read.findings)
+
+
+class _Fields:
+    """Typed access to a document by JSON Pointer that notes what is missing or wrong at its place."""
+
+    def __init__(self, document: Document, rule: str, findings: list[Finding]) -> None:
+        self._document = document
+        self._rule = rule
+        self.findings = findings
+
+    def note(self, pointer: str, message: str, *, hint: str | None = None, on_key: bool = False) -> None:
+        """Add a finding at the value of `pointer`, at its nearest parent, or at its key."""
+        find = self._document.key_place if on_key else self._document.place
+        place = find(pointer)
+        self.findings.append(
+            Finding(place.file, place.line, place.column, self._rule, pointer, message=message, hint=hint)
+        )
+
+    def known(self, pointer: str, names: tuple[str, ...]) -> None:
+        """Note every key of a mapping that is not one of `names`."""
+        for key in cast("dict[str, JSON]", self._at(pointer)):
+            if key not in names:
+                below = f"{pointer}/{escape(key)}"
+                self.note(below, f"there is no field {key}", hint=did_you_mean(key, names), on_key=True)
+
+    def is_mapping(self, pointer: str) -> bool:
+        """Whether a mapping stands there; noted if not."""
+        return self._typed(pointer, dict, "a mapping") is not None
+
+    def keys(self, pointer: str, *, optional: bool = False) -> list[str]:
+        """The keys of a mapping."""
+        return list(self._typed(pointer, dict, "a mapping", optional=optional) or ())
+
+    def items(self, pointer: str, *, optional: bool = False) -> list[JSON]:
+        """The items of a list."""
+        return self._typed(pointer, list, "a list", optional=optional) or []
+
+    def names(self, pointer: str, *, what: str, optional: bool = False) -> tuple[str, ...]:
+        """A list of different names."""
+        found: list[str] = []
+        for position, item in enumerate(self._typed(pointer, list, what, optional=optional) or ()):
+            if not isinstance(item, str) or not item:
+                self.note(f"{pointer}/{position}", f"{_spoken(pointer)} must be {what}")
+            elif item in found:
+                self.note(f"{pointer}/{position}", f"{item} stands twice in {_spoken(pointer)}")
+            else:
+                found.append(item)
+        return tuple(found)
+
+    def text(self, pointer: str, form: re.Pattern[str], what: str) -> str | None:
+        """A text of a given form."""
+        value = self._typed(pointer, str, what)
+        if value is not None and not form.fullmatch(value):
+            self.note(pointer, f"{_spoken(pointer)} must be {what}")
+            return None
+        return value
+
+    def one_of(self, pointer: str, choices: tuple[JSON, ...], *, default: JSON) -> JSON:
+        """One of some values; `default` (None = it must be there) where nothing stands."""
+        value = self._at(pointer)
+        if value is None and default is not None:
+            return default
+        if value in choices and not isinstance(value, bool):
+            return value
+        listed = " or ".join(str(choice) for choice in choices)
+        hint = did_you_mean(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
+        self.note(pointer, f"{_spoken(pointer)} must be {listed}", hint=hint)
+        return default
+
+    def _typed(self, pointer: str, kind: type[T], what: str, *, optional: bool = False) -> T | None:
+        value = self._at(pointer)
+        if isinstance(value, kind):
+            return value
+        if not (optional and value is None):
+            self.note(pointer, f"{_spoken(pointer)} must be {what}")
+        return None
+
+    def _at(self, pointer: str) -> JSON:
+        value: JSON = self._document.root
+        for token in _tokens(pointer):
+            if isinstance(value, dict):
+                value = value.get(token)
+            elif isinstance(value, list) and token.isdigit() and int(token) < len(value):
+                value = value[int(token)]
+            else:
+                return None
+        return value
+
+
+def _tokens(pointer: str) -> Iterator[str]:
+    return map(unescape, pointer.split("/")[1:])
+
+
+def _spoken(pointer: str) -> str:
+    """`/environments/0/name` as an author says it: `environments[0].name`."""
+    said = ""
+    for token in _tokens(pointer):
+        said += f"[{token}]" if token.isdigit() else f".{token}" if said else token
+    return said or "the file"
