@@ -185,22 +185,22 @@ class _Check:
     def _sensitive(self, key: str, value: JSON) -> None:
         if not is_sealed(value):
             message = f"{key} is sensitive, and stands here in plain text"
-            hint = f"change the secret at its source, then seal the new one: kemudi secret set {key}"
+            hint = f"change the secret at its source, then seal the new one: {_command(key, self._layer)}"
             self._note(Problem(rules.PLAINTEXT_SECRET, key, message, hint))
             return
         try:
             envelope = Envelope.parse(str(value))
         except MalformedEnvelopeError as error:
-            self._note(Problem(rules.MALFORMED_SEAL, key, f"{key}: {error}", _seal_again(key)))
+            self._note(Problem(rules.MALFORMED_SEAL, key, f"{key}: {error}", _seal_again(key, self._layer)))
             return
         self.values[key] = envelope
         context = Context(self._sealing.repo_id, self._layer, self._contract.category, key)
         if envelope.at != context_digest(context):
             message = f"{key} was sealed for another place: another repository, layer, category or key"
-            self._note(Problem(rules.MOVED_SEAL, key, message, _seal_again(key)))
+            self._note(Problem(rules.MOVED_SEAL, key, message, _seal_again(key, self._layer)))
         if self._sealing.recipients is not None and envelope.rs != self._sealing.recipients:
             message = f"{key} was sealed to other recipients than {self._layer} has now"
-            self._note(Problem(rules.STALE_SEAL, key, message, _seal_again(key)))
+            self._note(Problem(rules.STALE_SEAL, key, message, _seal_again(key, self._layer)))
 
     def _unknown(self, key: str) -> None:
         self.has_unknown = True
@@ -255,8 +255,12 @@ def _holds_sealed(value: JSON) -> bool:
     return is_sealed(value)
 
 
-def _seal_again(key: str) -> str:
-    return f"seal it for this place: kemudi secret set {key}"
+def _seal_again(key: str, layer: str) -> str:
+    return f"seal it for this place: {_command(key, layer)}"
+
+
+def _command(key: str, layer: str) -> str:
+    return f"kemudi secret set {key} --layer {layer}"
 
 
 def resolve_category(contract: Contract, files: tuple[LayerFile, ...]) -> ResolvedCategory:
