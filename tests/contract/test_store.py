@@ -580,6 +580,24 @@ class TestDrift:
         backend.expire_blob(digest)
         assert self.inspect(served) == (DriftItem("sync", None, "blob-expiring"),)
 
+    def test_repair(self, backend: Backend, publisher: Publisher) -> None:
+        """Staging again and publishing the same manifest, or the next one, repairs blobs for good."""
+        lease = publisher.lead()
+        signed = publisher.apply(lease, SYNC_BATCH_SIZE=1)
+        (digest,) = publisher.blobs
+        for damage in (lambda: backend.expire_blob(digest), lambda: backend.overwrite_blob(digest, None)):
+            damage()
+            publisher.store.stage(publisher.blobs)
+            publisher.store.publish(lease, signed, publisher.blobs, publisher.entry(), signed)
+            assert publisher.store.inspect(signed, publisher.blobs) == ()
+            damage()
+            publisher.store.stage(publisher.blobs)
+            again, blobs = publisher.build(lease, SYNC_BATCH_SIZE=1)
+            assert set(blobs) == {digest}
+            publisher.store.publish(lease, again, blobs, publisher.entry(), signed)
+            signed = again
+            assert publisher.store.inspect(signed, blobs) == ()
+
     def test_log(self, backend: Backend, served: Publisher) -> None:
         """A deleted log is noticed."""
         backend.drop_log()

@@ -260,6 +260,7 @@ class MemoryStore:
             if state.epoch != lease.epoch or (state.lease is not None and state.lease != lease):
                 raise FencedError("another leader has taken over; this publish is refused")
             if state.current == signed:
+                self._persist(state, digests)
                 return PublishReport(already_current=True)
             if state.current != expected:
                 raise StaleError("the current manifest is not the one that this publish was computed from")
@@ -273,11 +274,15 @@ class MemoryStore:
     def _swap(self, state: _Environment, signed: bytes, digests: Collection[str]) -> None:
         kept, before = set(digests), Manifest.unverified(state.current or b"")
         until = self.server.clock() + STAGING_SECONDS
-        for digest in kept:
-            state.blobs[digest] = (state.blobs[digest][0], None)
+        self._persist(state, kept)
         for digest in (before.digests - kept) & state.blobs.keys() if before else ():
             state.blobs[digest] = (state.blobs[digest][0], until)
         state.current = signed
+
+    @staticmethod
+    def _persist(state: _Environment, digests: Collection[str]) -> None:
+        for digest in digests:
+            state.blobs[digest] = (state.blobs[digest][0], None)
 
     def sweep(self, keep: Collection[str]) -> int:
         """Let unneeded blobs expire."""

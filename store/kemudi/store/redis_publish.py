@@ -50,6 +50,7 @@ class RedisPublisher:
         self._keys = keys
         self._replicas = replicas
         self._replica_milliseconds = round(replica_seconds * 1000)
+        self._expiring: set[str] = set()
         self.place = connection.place
 
     @guarded
@@ -75,8 +76,10 @@ class RedisPublisher:
             if held != data:
                 missing.append(digest)
                 writes.set(self._keys.blob(digest), data, ex=STAGING_SECONDS)
+                self._expiring.add(digest)
             elif ttl != _NO_EXPIRY:
                 writes.expire(self._keys.blob(digest), STAGING_SECONDS)
+                self._expiring.add(digest)
         writes.execute()
         self._verify({digest: blobs[digest] for digest in missing})
         return len(missing)
@@ -96,12 +99,16 @@ class RedisPublisher:
         before = Manifest.unverified(expected or b"")
         known = before.digests if before else frozenset()
         wanted = frozenset(digests)
+        # What the pointer refers to already is persistent, so that a change costs what changed; but for a blob that
+        # was staged to repair it.
+        fresh = wanted - (known - self._expiring)
         failpoint("store.before-persist")
-        self._persist(wanted - known)
+        self._persist(fresh)
         failpoint("store.after-persist")
         already = self._swap(lease, signed, entry, expected)
         failpoint("store.after-swap")
-        replicas = self._settle(fresh=wanted - known, old=known - wanted)
+        replicas = self._settle(fresh=fresh, old=known - wanted)
+        self._expiring.clear()
         failpoint("store.after-expire")
         return PublishReport(replicas, already)
 
