@@ -111,9 +111,9 @@ def redis(url: str | None) -> list[Check]:
         ]
 
 
-def _redis_details(client: "redis_py.Redis[bytes]") -> list[Check]:
+def _redis_details(client: redis_py.Redis) -> list[Check]:
     try:
-        info: dict[str, Any] = client.info()  # type: ignore[assignment]  # the stub covers the asynchronous client too
+        info: dict[str, Any] = client.info()
     except redis_py.ResponseError:
         return [
             Check(
@@ -131,7 +131,7 @@ def _redis_details(client: "redis_py.Redis[bytes]") -> list[Check]:
     return found
 
 
-def _replication(client: "redis_py.Redis[bytes]") -> Check:
+def _replication(client: redis_py.Redis) -> Check:
     try:
         wanted: dict[str, str] = client.config_get("min-replicas-to-write")  # type: ignore[assignment]  # as above
     except redis_py.ResponseError:

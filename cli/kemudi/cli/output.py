@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import orjson
@@ -15,10 +15,13 @@ from kemudi.schema.findings import Finding
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+# Columns for a reader that is a program: rows are never folded.
+_PIPE_WIDTH: Final = 1000
+
 
 def data_console() -> Console:
     """Where results go. rich honours NO_COLOR, TERM=dumb and a stdout that is no terminal."""
-    return Console(file=sys.stdout, soft_wrap=True)
+    return Console(file=sys.stdout, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def error_console() -> Console:

@@ -36,7 +36,9 @@ def _sections(command: click.Command, path: str) -> Iterator[str]:
     rows = [(name, description) for name, description in rows if name != "--help"]
     if rows:
         parts.append("| option | meaning |\n|---|---|")
-        parts.append("\n".join(f"| `{_cell(name)}` | {_cell(description)} |" for name, description in rows) + "\n")
+        parts.append(
+            "\n".join(f"| `{_cell(name)}` | {_cell(description)} |" for name, description in rows) + "\n"
+        )
     if command.epilog:
         parts.append(f"{inspect.cleandoc(command.epilog)}\n")
     yield "\n".join(parts)

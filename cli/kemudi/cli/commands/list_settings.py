@@ -18,7 +18,7 @@ def list_command(env: str, category: str | None, repo: Path, as_json: bool) -> N
     from kemudi.cli.workspace import describe, keys_of, workspace_for
 
     workspace = workspace_for(repo, env)
-    rows = [describe(workspace, env, key) for key in keys_of(workspace, env, category)]
+    rows = [describe(workspace, env, key) for key in keys_of(workspace, category)]
     if as_json:
         print_json({"env": env, "revision": workspace.revision, "settings": rows})
         return

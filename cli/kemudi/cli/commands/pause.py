@@ -13,7 +13,7 @@ _SPAN = re.compile(r"([1-9][0-9]{0,5})(min|m|h|d)", re.ASCII)
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 
 
-class Until(click.ParamType):
+class Until(click.ParamType[datetime]):
     """A moment: RFC 3339, or a span from now such as `30min`, `2h`, `1d`."""
 
     name = "time"

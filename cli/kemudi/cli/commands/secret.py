@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -57,9 +58,7 @@ def keygen(out: Path, repo: Path, as_json: bool) -> None:
 )
 @repo_option
 @json_option
-def set_secret(
-    key: str, layer: str, from_file: click.utils.LazyFile | None, repo: Path, as_json: bool
-) -> None:
+def set_secret(key: str, layer: str, from_file: TextIO | None, repo: Path, as_json: bool) -> None:
     """Seal a value and write it into its file; the line then goes through a pull request like any other."""
     from kemudi.cli.sealing import seal_into_file
 

@@ -26,28 +26,23 @@ def validate_command(path: Path, form: str, as_json: bool) -> None:
 
     Checks the files as they are on disk, committed or not.
     """
-    from kemudi.schema.report import as_json as report_json
-    from kemudi.schema.report import as_text
-    from kemudi.schema.state import ConfigState
+    from kemudi.cli.workspace import open_workspace
+    from kemudi.schema import report
 
-    from kemudi.cli.workspace import open_files
-
-    try:
-        root, files = open_files(path)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} does not exist") from error
-    state = ConfigState.load(files)
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    workspace = open_workspace(path)
+    state, count = workspace.state, len(workspace.state.files)
     errors = [finding for finding in state.findings if finding.severity == "error"]
     if as_json or form == "json":
-        print_json(report_json(state.findings, files=len(files)))
+        print_json(report.as_json(state.findings, files=count))
     else:
-        sources = {file.path: file.data for file in files}
-        text = as_text(state.findings, sources)
+        text = report.as_text(state.findings, report.source_of(state))
         if text:
             data_console().print(_coloured(text), soft_wrap=True)
-        count = f"{len(errors)} error{'' if len(errors) == 1 else 's'}"
+        said = f"{len(errors)} error{'' if len(errors) == 1 else 's'}"
         error_console().print(
-            f"{root}: {len(files)} files, {count}", markup=False, highlight=False, soft_wrap=True
+            f"{workspace.root}: {count} files, {said}", markup=False, highlight=False, soft_wrap=True
         )
     if errors:
         sys.exit(1)

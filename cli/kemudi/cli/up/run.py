@@ -68,10 +68,11 @@ class Running:
             "Try this in a second terminal:",
             "",
         ]
+        values = f"{shown}/config/dev/graph_query.yaml"
         if nim is not None:
             lines += [
                 f"  curl -s '{graph}/students/{nim}/classmates'",
-                f"  sed -i 's/^GRAPH_CLASSMATES_LIMIT:.*/GRAPH_CLASSMATES_LIMIT: 3/' {shown}/config/dev/graph_query.yaml",
+                f"  sed -i 's/^GRAPH_CLASSMATES_LIMIT:.*/GRAPH_CLASSMATES_LIMIT: 3/' {values}",
                 f"  curl -s '{graph}/students/{nim}/classmates'        # three of them, at once",
             ]
         return [
