@@ -1,5 +1,6 @@
 """`kemudi graph`: the graph service."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -20,7 +21,10 @@ def graph_command() -> None:
     help="Use the embedded store in this file. Without it: Neo4j, at the address that the settings name.",
 )
 @click.option(
-    "--registry", metavar="DSN", help="SQLAlchemy address of the student registry; the sync runs here too."
+    "--registry",
+    envvar="KEMUDI_REGISTRY",
+    metavar="DSN",
+    help="SQLAlchemy address of the student registry; the sync runs here too.  [KEMUDI_REGISTRY]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=GRAPH_PORT, show_default=True, type=click.IntRange(0, 65535))
@@ -30,6 +34,6 @@ def serve(ladybug: Path | None, registry: str | None, host: str, port: int) -> N
     Settings come from Kemudi (KEMUDI_ENV, KEMUDI_REDIS_URL, KEMUDI_VERIFY_KEY, KEMUDI_KEYSET) and steer the service
     while it runs.
     """
-    from kemudi.cli.graph_runtime import run_graph
+    from kemudi.graph.runtime import serve as run
 
-    run_graph(ladybug=ladybug, registry=registry, host=host, port=port)
+    sys.exit(run(ladybug=ladybug, registry_dsn=registry, host=host, port=port))
