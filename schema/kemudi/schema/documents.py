@@ -1,7 +1,7 @@
 """YAML 1.2 core documents with the place of every key and value.
 
-The C parser of PyYAML composes the nodes; the values are built here, because PyYAML's own constructors read
-YAML 1.1 and keep the last of two equal keys. What would make a file ambiguous or expensive is refused before.
+The C parser of PyYAML reads the text; the values are built by `yaml_reader`, because PyYAML's own constructors read
+YAML 1.1 and keep the last of two equal keys. What is ambiguous or expensive is refused by `refusals` before.
 """
 
 import codecs
@@ -9,21 +9,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import chain
 from operator import is_
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import yaml
 from yaml._yaml import CParser
 
-from kemudi.schema import rules
 from kemudi.schema.findings import Finding
-from kemudi.schema.refusals import LIMIT_NODES, refuse, syntax_finding, too_many_nodes
-from kemudi.schema.scalars import EXACT_INTEGER, NumberFault, read_plain
+from kemudi.schema.refusals import refuse
+from kemudi.schema.yaml_reader import YamlReader, escape, unescape
+
+__all__ = ["JSON", "Document", "Place", "escape", "read_document", "read_list", "unescape"]
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
-
-
-_NO_MARKS: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType({})
 
 
 class Place(NamedTuple):
@@ -158,173 +155,27 @@ def read_document(data: bytes, file: str) -> tuple[Document | None, tuple[Findin
     Never raises on content: what is wrong comes back as findings. The document is None where nothing can be
     said about its values; with a duplicate key or a refused number it is there, and the rest is checked too.
     """
-    data = data.removeprefix(codecs.BOM_UTF8)
-    root, refused = _compose(data, file)
-    if refused:
-        return None, refused
-    if root is None:
-        return Document(file, data, {}, _NO_MARKS), ()
-    if type(root) is not yaml.MappingNode:
-        return None, (_wrong_root(root, file, "a mapping, one `KEY: value` a line"),)
-    builder = _Builder(file)
-    return builder.document(data, root), tuple(sorted(builder.findings))
+    return _read(data, file, of_list=False)
 
 
 def read_list(data: bytes, file: str) -> tuple[Document | None, tuple[Finding, ...]]:
     """Read one list, by the same rules. An empty or comment-only file is an empty list."""
+    return _read(data, file, of_list=True)
+
+
+def _read(data: bytes, file: str, *, of_list: bool) -> tuple[Document | None, tuple[Finding, ...]]:
     data = data.removeprefix(codecs.BOM_UTF8)
-    root, refused = _compose(data, file)
-    if refused:
-        return None, refused
-    if root is None:
-        return Document(file, data, [], _NO_MARKS), ()
-    if type(root) is not yaml.SequenceNode:
-        return None, (_wrong_root(root, file, "a list, each item after `- `"),)
-    builder = _Builder(file)
-    return builder.list_document(data, root), tuple(sorted(builder.findings))
-
-
-def _compose(data: bytes, file: str) -> tuple[Any, tuple[Finding, ...]]:
-    """The root node (None for an empty document), or why there is none."""
     refused = refuse(data, file)
     if refused:
         return None, refused
-    try:
-        root = _Composer(data).get_single_node()
-    except yaml.YAMLError as error:
-        return None, (syntax_finding(error, file),)
-    empty = type(root) is yaml.ScalarNode and not root.style and not root.value
-    return (None if empty else root), ()
-
-
-def _wrong_root(root: yaml.Node, file: str, expected: str) -> Finding:
-    mark: Any = root.start_mark
-    message = f"the file must be {expected}"
-    return Finding(file, mark.line + 1, mark.column + 1, rules.NOT_A_MAPPING, message=message)
-
-
-def escape(token: str) -> str:
-    """One token of a JSON Pointer (RFC 6901)."""
-    return token.replace("~", "~0").replace("/", "~1") if "~" in token or "/" in token else token
-
-
-def unescape(token: str) -> str:
-    """The opposite of `escape`."""
-    return token.replace("~1", "/").replace("~0", "~")
-
-
-class _Builder:
-    """Turns composed nodes into values, and notes what is refused on the way."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.findings: list[Finding] = []
-        self._broken = False
-        self._large = False
-        self._nodes = 1
-
-    def document(self, data: bytes, root: yaml.MappingNode) -> Document | None:
-        """The document of a composed file; None if it holds too many nodes."""
-        values: dict[str, JSON] = {}
-        marks: dict[str, tuple[Any, Any]] = {}
-        broken: list[str] = []
-        large: list[str] = []
-        for key_node, value_node in root.value:
-            key = self._key(key_node, values, "", marks)
-            if key is None:
-                continue
-            values[key] = self._value(value_node, key)
-            marks[key] = (key_node.start_mark, value_node.start_mark)
-            if self._broken:
-                broken.append(key)
-            if self._large:
-                large.append(key)
-            self._broken = self._large = False
-        self._nodes += 2 * len(root.value)
-        if self._nodes > LIMIT_NODES:
-            self.findings.append(too_many_nodes(self.file))
-            return None
-        return Document(self.file, data, values, marks, broken=frozenset(broken), large=frozenset(large))
-
-    def list_document(self, data: bytes, root: yaml.SequenceNode) -> Document | None:
-        """The document of a composed list; None if it holds too many nodes."""
-        items = self._value(root, "")
-        if self._nodes > LIMIT_NODES:
-            self.findings.append(too_many_nodes(self.file))
-            return None
-        return Document(self.file, data, cast("list[JSON]", items), _NO_MARKS)
-
-    def _key(
-        self, node: Any, taken: Mapping[str, JSON], pointer: str, marks: Mapping[str, tuple[Any, Any]]
-    ) -> str | None:
-        key = node.value
-        if type(node) is yaml.ScalarNode and (node.style or type(read_plain(key)) is str):
-            if key not in taken:
-                if key == "<<" and not node.style:
-                    message = "merge keys are not read; every value is written out"
-                    self._note(node, rules.ALIAS, message, pointer)
-                    return None
-                return str(key)
-            first = marks[key][0].line + 1
-            # A nested key may be part of a secret, so it is not named.
-            name = key if not pointer else "a key"
-            message = f"{name} stands here and on line {first}"
-            known = key if not pointer else None
-            self._note(node, rules.DUPLICATE_KEY, message, f"{pointer}/{escape(key)}", key=known)
-            return None
-        message = "a key must be text, and this one is not"
-        self._note(node, rules.KEY_NOT_TEXT, message, pointer, hint="quote the key")
-        return None
-
-    def _value(self, node: Any, top: str) -> JSON:
-        kind = type(node)
-        if kind is yaml.ScalarNode:
-            if node.style:
-                return str(node.value)
-            value = read_plain(node.value)
-            if type(value) is int and not -EXACT_INTEGER <= value <= EXACT_INTEGER:
-                self._large = True
-            elif isinstance(value, NumberFault):
-                self._number(node, value, top)
-                return None
-            return value
-        if kind is yaml.MappingNode:
-            return self._mapping(node, top)
-        self._nodes += len(node.value)
-        return [self._value(item, top) for item in node.value]
-
-    def _mapping(self, node: yaml.MappingNode, top: str) -> dict[str, JSON]:
-        values: dict[str, JSON] = {}
-        marks: dict[str, tuple[Any, Any]] = {}
-        self._nodes += 2 * len(node.value)
-        for key_node, value_node in node.value:
-            key = self._key(key_node, values, f"/{escape(top)}", marks)
-            if key is None:
-                self._broken = True
-                continue
-            values[key] = self._value(value_node, top)
-            marks[key] = (key_node.start_mark, value_node.start_mark)
-        return values
-
-    def _number(self, node: yaml.Node, fault: NumberFault, top: str) -> None:
-        self._broken = True
-        message = f"{top} holds {fault.value}, which cannot be served exactly"
-        self._note(node, rules.NUMBER, message, f"/{escape(top)}", key=top, hint="quote it if it is text")
-
-    def _note(
-        self,
-        node: yaml.Node,
-        rule: str,
-        message: str,
-        pointer: str,
-        *,
-        key: str | None = None,
-        hint: str | None = None,
-    ) -> None:
-        mark = node.start_mark
-        self.findings.append(
-            Finding(self.file, mark.line + 1, mark.column + 1, rule, pointer, key, message, hint)
-        )
+    reader = YamlReader(data, file)
+    readable = reader.read(of_list=of_list)
+    findings = tuple(sorted(reader.findings)) if reader.findings else ()
+    if not readable:
+        return None, findings
+    root = reader.root if reader.root is not None else [] if of_list else {}
+    broken, large = frozenset(reader.broken), frozenset(reader.large)
+    return Document(file, data, root, reader.marks, broken=broken, large=large), findings
 
 
 def _nearest(places: Mapping[str, Place], pointer: str, file: str) -> Place:
