@@ -1,0 +1,258 @@
+"""The composition root: parts are made, connected, started and stopped here and nowhere else."""
+
+import os
+import queue
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from kemudi.daemon.auth import Gatekeeper, load_secret
+from kemudi.daemon.bench import Bench
+from kemudi.daemon.desk import Desk
+from kemudi.daemon.environment import Environment
+from kemudi.daemon.http import make_app
+from kemudi.daemon.lease import LeaseKeeper, Renewer
+from kemudi.daemon.logs import Log, make_log
+from kemudi.daemon.metrics import Metrics
+from kemudi.daemon.notify import READY, STOPPING, WATCHDOG, Notifier
+from kemudi.daemon.pause import Pauses
+from kemudi.daemon.queries import Queries
+from kemudi.daemon.reconciler import Reconciler
+from kemudi.daemon.server import HttpServer, listen
+from kemudi.daemon.settings import DaemonSettings
+from kemudi.daemon.source import Source
+from kemudi.daemon.statefiles import FolderLock, make_folder
+from kemudi.daemon.status import EnvironmentStatus
+from kemudi.daemon.telemetry import Telemetry
+from kemudi.daemon.trigger import Cause, Hints, Trigger
+from kemudi.daemon.unseal import Unsealer
+from kemudi.daemon.watcher import Watcher
+from kemudi.repo.local import LocalRefs
+from kemudi.repo.secrets import load_identities
+from kemudi.schema import manifest as repo
+from kemudi.schema.errors import ConflictError, UnavailableError, UsageError
+from kemudi.store.redis import RedisStore
+from kemudi.store.sealing import KeysetBundle
+from kemudi.store.signing import SigningKey, VerifyKeys
+from kemudi.store.values import utc_text
+
+STALL_SECONDS: Final = 30.0
+"""A reconciling thread that has not begun a pass for so long is taken for stuck: no more signs of life."""
+
+_STOP_SECONDS: Final = 2.0
+_ONCE_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the daemon holds: opened once, at start, so that a wrong file is named before anything else happens."""
+
+    signer: SigningKey
+    trusted: VerifyKeys
+    keysets: KeysetBundle | None
+    identities: tuple[str, ...]
+
+    @classmethod
+    def load(cls, settings: DaemonSettings) -> Self:
+        """Read the key files. Raises UsageError, KeyFileRefusedError."""
+        if settings.signing_key is None:
+            raise UsageError(
+                "the daemon needs a key to sign what it publishes (KEMUDI_SIGNING_KEY)",
+                hint="Make one with `kemudi secret keygen`.",
+            )
+        signer = SigningKey.load(settings.signing_key)
+        trusted = signer.verify_keys()
+        if settings.pinned_verify_keys is not None:
+            trusted = trusted.merged(VerifyKeys.load(settings.pinned_verify_keys))
+        keysets = None if settings.keyset is None else KeysetBundle.load(settings.keyset)
+        identities = () if settings.identity is None else load_identities(settings.identity)
+        return cls(signer, trusted, keysets, identities)
+
+
+@dataclass
+class Daemon:
+    """The parts of one daemon, connected and not yet started."""
+
+    settings: DaemonSettings
+    keys: Keys
+    log: Log
+    holder: str
+    watch: bool = True
+    takes_over: bool = True
+    trigger: Trigger = field(default_factory=Trigger)
+    metrics: Metrics = field(default_factory=Metrics)
+    pauses: Pauses = field(init=False)
+    source: Source = field(init=False)
+    reconciler: Reconciler = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        make_folder(settings.state_dir)
+        self.pauses = Pauses(settings.state_dir / "pauses.json")
+        watcher = Watcher(self.trigger) if self.watch else None
+        self.source = Source(settings, time.monotonic, watcher)
+        self._local = LocalRefs(settings.state_dir / "local.git")
+        self._telemetry = Telemetry(self.log, self.metrics)
+        self._unsealer = Unsealer(self.keys.identities)
+        self.reconciler = Reconciler(
+            settings, self.source, self.trigger, self.pauses, self._environment, self.metrics, self.log
+        )
+
+    def _environment(self, repo_id: str, mode: str, entry: repo.Environment) -> Environment:
+        settings, keys = self.settings, self.keys
+        store = RedisStore(settings.redis_url, entry.name)
+        folder = settings.state_dir / "environments" / entry.name
+        make_folder(folder)
+        keeper = LeaseKeeper(
+            store, self.holder, settings.lease_ttl, record=folder / "lease.json" if self.takes_over else None
+        )
+        bench = Bench(
+            env=entry.name,
+            repo_id=repo_id,
+            mode=mode,
+            reject=entry.reject,
+            source=self.source,
+            store=store,
+            keeper=keeper,
+            local=self._local,
+            unsealer=self._unsealer,
+            keysets=keys.keysets,
+            signer=keys.signer,
+            trusted=keys.trusted,
+            pauses=self.pauses,
+            record=folder / "applied.json",
+            wall=utc_text,
+        )
+        return Environment(bench, settings.drift_seconds, self._telemetry)
+
+    def keepers(self) -> list[LeaseKeeper]:
+        """The leases to renew."""
+        return [environment.bench.keeper for environment in self.reconciler.environments]
+
+    def close(self) -> None:
+        """Give back the leases, release git and Redis."""
+        self.reconciler.close()
+
+
+@contextmanager
+def served(daemon: Daemon) -> Iterator[str]:
+    """The daemon at work: reconciling, renewing, answering. Yields the base URL; ends everything at the end."""
+    settings, reconciler = daemon.settings, daemon.reconciler
+    token, webhook_secret = load_secret(settings.token_file), load_secret(settings.webhook_secret)
+    listener = listen(settings.host, settings.port)
+    desk = Desk(
+        reconciler,
+        daemon.trigger,
+        daemon.pauses,
+        Queries(daemon.source.path),
+        daemon.metrics,
+        local=settings.remote_url is None,
+        branch=lambda: daemon.source.branch,
+    )
+    loopback = settings.listens_on_loopback
+    server = HttpServer(make_app(desk, Gatekeeper(token, loopback=loopback), webhook_secret), listener)
+    renewer = Renewer(daemon.keepers, settings.lease_ttl, lambda: daemon.trigger.ring(Cause.LEASE))
+    worker = threading.Thread(target=reconciler.run, name="kemudi-reconcile", daemon=True)
+    try:
+        server.start()
+        renewer.start()
+        worker.start()
+        yield server.url
+    finally:
+        desk.closing = True
+        reconciler.stop()
+        server.close()
+        worker.join(_STOP_SECONDS)
+        renewer.close()
+        if not worker.is_alive():
+            daemon.close()
+        desk.queries.close()
+
+
+def run(settings: DaemonSettings) -> int:
+    """Serve until SIGTERM or SIGINT. SIGHUP looks at git at once. Returns the exit code."""
+    log = make_log()
+    keys = Keys.load(settings)
+    notifier = Notifier.from_environ(os.environ)
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    # A SimpleQueue may be filled from a signal handler; whatever takes a lock may not.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: signals.put(received))
+    with FolderLock(settings.state_dir):
+        daemon = Daemon(settings, keys, log, holder_name())
+        with served(daemon) as url:
+            log.info("started", url=url, environments=list(settings.environments), pid=os.getpid())
+            _supervise(daemon, notifier, signals)
+            notifier.tell(STOPPING)
+            log.info("stopping")
+    log.info("stopped")
+    return 0
+
+
+def _supervise(daemon: Daemon, notifier: Notifier, signals: "queue.SimpleQueue[int]") -> None:
+    """Wait for a signal to end; meanwhile tell the service manager how it is."""
+    interval = min(1.0, (notifier.watchdog_seconds or 2.0) / 2)
+    ready = False
+    while True:
+        if not ready and daemon.reconciler.wait_first(0):
+            ready = True
+            notifier.tell(READY)
+        if notifier.watchdog_seconds and time.monotonic() - daemon.reconciler.beat < STALL_SECONDS:
+            notifier.tell(WATCHDOG)
+        try:
+            received = signals.get(timeout=interval if ready else 0.05)
+        except queue.Empty:
+            continue
+        if received != signal.SIGHUP:
+            return
+        daemon.trigger.ring(Cause.RELOAD, rescan=True)
+
+
+def apply_once(settings: DaemonSettings) -> list[EnvironmentStatus]:
+    """Publish what git says now, once, and end: for a pipeline that has no daemon.
+
+    Raises ConflictError when a daemon leads, UnavailableError when git or Redis cannot be reached.
+    """
+    keys = Keys.load(settings)
+    daemon = Daemon(settings, keys, make_log(), holder_name(), watch=False, takes_over=False)
+    try:
+        _until_settled(daemon)
+        statuses = list(daemon.reconciler.statuses)
+    finally:
+        daemon.close()
+    problem = daemon.source.problem
+    if problem is not None:
+        raise UnavailableError(str(problem))
+    for status in statuses:
+        if status.ready.reason == "StoreFailed":
+            raise UnavailableError(status.ready.message)
+        if status.ready.reason == "NotLeader":
+            raise ConflictError(
+                f"a daemon publishes to {status.env}: {status.ready.message}",
+                hint="It applies new commits by itself; `kemudi wait REVISION` waits for that.",
+            )
+    return statuses
+
+
+def _until_settled(daemon: Daemon) -> None:
+    """Passes until nothing is to be retried, at most a few seconds."""
+    ends = time.monotonic() + _ONCE_SECONDS
+    hints = Hints(frozenset({Cause.START}))
+    while True:
+        daemon.reconciler.once(hints)
+        retries = [each.retry_at for each in daemon.reconciler.environments if each.retry_at is not None]
+        if not retries or time.monotonic() > ends:
+            return
+        time.sleep(max(0.0, min(retries) - time.monotonic()))
+        hints = Hints(frozenset({Cause.RETRY}))
+
+
+def holder_name() -> str:
+    """The name under which this process leads: unique, and telling to a person."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
