@@ -8,8 +8,8 @@ from kemudi.client.client import Client
 from kemudi.client.connection import connect
 from kemudi.client.errors import BindingRefusedError, SecretUnreadableError, SettingNotFoundError
 from kemudi.client.health import Health
+from kemudi.client.pin import View
 from kemudi.client.subscription import Change, Subscription
-from kemudi.client.view import View
 from kemudi.schema.secret import Secret
 
 __all__ = [

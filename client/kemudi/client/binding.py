@@ -63,9 +63,17 @@ class Binding:
         if problem is not None:
             name = self._model.__name__
             raise BindingRefusedError(masked(f"{name} does not fit: {problem}", plaintexts(served)))
-        _mask(instance, [field for field, key in keys.items() if _is_secret(key, served)])
+        self._require_masked(instance, [field for field, key in keys.items() if _is_secret(key, served)])
         served.seen.update(keys.values())
         return instance
+
+    def _require_masked(self, instance: BaseModel, fields: list[str]) -> None:
+        """A secret in memory is masked, so its field is of a type that masks."""
+        for field in fields:
+            if not isinstance(instance.__dict__[field], (*_MASKED, type(None))):
+                raise BindingRefusedError(
+                    f"{self._model.__name__}.{field} holds a secret: declare it as Secret[…] or SecretStr"
+                )
 
     def keys(self, served: Served) -> dict[str, str]:
         """The setting that each field takes its value from; fields without one keep the model's default."""
@@ -166,14 +174,6 @@ def _plain(key: str, served: Served) -> Any:
     entry = served.entry(key)
     value = None if entry is None else served.opened(key, entry)
     return thaw(value.reveal() if isinstance(value, Secret) else value)
-
-
-def _mask(instance: BaseModel, fields: list[str]) -> None:
-    """A secret in memory is masked whatever type its field is declared with."""
-    for field in fields:
-        value = instance.__dict__[field]
-        if value is not None and not isinstance(value, _MASKED):
-            instance.__dict__[field] = Secret(value)
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

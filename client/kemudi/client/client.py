@@ -7,11 +7,12 @@ from typing import Any, Protocol, Self, TypeVar
 from pydantic import BaseModel
 
 from kemudi.client.health import Health
+from kemudi.client.pin import View
 from kemudi.client.prepare import TIMEOUT_SECONDS, Check, Preparation
 from kemudi.client.serving import Serving
 from kemudi.client.stream import ChangeStream
 from kemudi.client.subscription import Callback, Subscription
-from kemudi.client.view import Readable, View
+from kemudi.client.view import Readable
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -50,8 +51,8 @@ class Client(Readable):
 
         Each field takes the setting of its name or alias; one without a setting keeps the model's default. A later
         snapshot that the model does not accept is refused as a whole, as by a check of `prepare`. Two attributes read
-        one after another may come from two snapshots; `pin` is for what must not. Secrets are `Secret`s in a field of
-        any type but `SecretStr` and `SecretBytes`.
+        one after another may come from two snapshots; `pin` is for what must not. A field that holds a secret is
+        declared as `Secret[…]`, `SecretStr` or `SecretBytes`.
 
         Raises:
             BindingRefusedError: The settings do not fit the model.

@@ -48,11 +48,20 @@ class Preparation:
         """Ask no more. May be repeated."""
         self._owner.remove(self)
 
-    def ask(self, values: Mapping[str, Any]) -> "_Run":
-        """Start the check in a thread. While an earlier call hangs no other is started: its answer stands in."""
-        if self._running is None or self._running.done:
-            self._running = _Run(self._check, values, self._timeout)
-        return self._running
+    def ask(self, values: Mapping[str, Any]) -> Callable[[], str | None]:
+        """Start the check in a thread. The answer waits for it, and is what is wrong, None for consent.
+
+        While an earlier call hangs no other is started. Its answer would be about other values, so it counts for
+        nothing.
+        """
+        if self._running is not None and not self._running.done:
+            return lambda: f"an earlier call of the check has given no answer in {self._timeout:g} s"
+        self._running = _Run(self._check, values, self._timeout)
+        return self._running.problem
+
+    def after_fork(self) -> None:
+        """In the child no call of the parent runs."""
+        self._running = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +92,8 @@ class Preparations:
     def after_fork(self) -> None:
         """In the child the lock may be held by nobody."""
         self._lock = threading.Lock()
+        for preparation in self._registered:
+            preparation.after_fork()
 
     def refusal(self, accepted: Served, candidate: Served) -> Refusal | None:
         """Ask every check whose settings change. All run at once; waits for the slowest, at most its time limit.
@@ -94,13 +105,13 @@ class Preparations:
         if not self._registered:
             return None
         changed = set(changed_names(accepted, candidate))
-        runs: list[tuple[Preparation, _Run]] = []
+        asked: list[tuple[Preparation, Callable[[], str | None]]] = []
         for preparation in self._registered:
             wanted = selected(preparation.selector, candidate)
             if changed & (wanted | selected(preparation.selector, accepted)):
-                runs.append((preparation, preparation.ask(Selection(candidate, wanted))))
-        for preparation, run in runs:
-            problem = run.problem()
+                asked.append((preparation, preparation.ask(Selection(candidate, wanted))))
+        for preparation, answer in asked:
+            problem = answer()
             if problem is not None:
                 secrets = [*plaintexts(accepted), *plaintexts(candidate)]
                 return Refusal("prepare", masked(f"{preparation.selector}: {problem}", secrets))

@@ -64,7 +64,7 @@ class InMemoryClient(Client):
         self._contracts = declared_contracts(contracts)
         self._revision = revision
         self._values = thaw(dict(values or {}))
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # a callback may publish
         snapshot = self._snapshot(Generation(0, 1, 0), None)
         secrets = SecretReader(KeyFile.fixed(None))
         serving = Serving(snapshot, secrets, threaded=False)

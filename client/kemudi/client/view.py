@@ -8,7 +8,7 @@ that somebody holds stays as it is. (`config[key]` against a plain dict read, Py
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from kemudi.client.errors import SettingNotFoundError
 from kemudi.client.frozen import freeze
@@ -196,27 +196,6 @@ class Readable:
 
     def __len__(self) -> int:
         return len(self._live.served.names)
-
-
-class View(Readable):
-    """One snapshot for a whole unit of work: what it says stays as it is while the process moves on.
-
-    Usable as a context manager, `with config.pin() as view:`, and also without.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, served: Served) -> None:
-        super().__init__(Live(served))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        """Nothing to release: the snapshot goes when nobody holds it."""
-
-    def __repr__(self) -> str:
-        return f"<view of {self.revision} at generation {self.generation}>"
 
 
 def plaintexts(served: Served) -> Iterator[Any]:
