@@ -289,6 +289,11 @@ class Local(Caller):
         assert self.daemon.reconciler.wait_first(10)
         return self
 
+    def reconciled_reason(self) -> str:
+        """The reason of the last reconcile, without asking Redis for the clients."""
+        assert self.daemon is not None
+        return str(self.daemon.reconciler.environments[0].status.ready.reason)
+
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.getvalue().splitlines()]
 
