@@ -7,6 +7,7 @@ engine, the second by `kemudi.schema.patterns`. `tests/contract/test_validators.
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Literal, Protocol
 
 from kemudi.schema.documents import JSON
@@ -96,23 +97,34 @@ class _Reference:
         self._validator = reference(dict(schema), registry=Registry())
 
     def is_valid(self, instance: JSON) -> bool:
-        return bool(self._validator.is_valid(instance))
+        return not self._errors(instance, at_most=1)
 
     def violations(self, instance: JSON) -> tuple[Violation, ...]:
         return tuple(
-            Violation(str(error.validator), tuple(error.absolute_path), tuple(error.absolute_schema_path))
-            for error in self._validator.iter_errors(instance)
+            Violation(
+                str(error.validator or error.absolute_schema_path[-1]),
+                tuple(error.absolute_path),
+                tuple(error.absolute_schema_path),
+            )
+            for error in self._errors(instance)
         )
+
+    def _errors(self, instance: JSON, at_most: int | None = None) -> list[Any]:
+        from referencing.exceptions import Unresolvable
+
+        try:
+            return list(islice(self._validator.iter_errors(instance), at_most))
+        except Unresolvable as error:
+            raise SchemaRefusedError(
+                f"{error.ref} is not part of this contract, and nothing is fetched"
+            ) from None
 
 
 def _keyword(error: Any) -> str:
-    """`dependentRequired` and its like are reported by jsonschema-rs under the keyword that they expand to."""
-    for part in reversed(error.schema_path):
-        if isinstance(part, str) and part in _EXPANDED:
-            return part
-        if isinstance(part, str):
-            break
-    return str(error.kind.name)
+    """jsonschema-rs reports some keywords under what they expand to; their place in the schema tells."""
+    name = str(error.kind.name)
+    last = error.schema_path[-1] if error.schema_path else None
+    return last if isinstance(last, str) and (last in _EXPANDED or name == "falseSchema") else name
 
 
 _EXPANDED: Final = frozenset({"dependentRequired"})
