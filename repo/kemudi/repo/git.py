@@ -83,16 +83,24 @@ class Git:
 
     Args:
         git_dir: The repository, always named to git: it never goes looking for one.
+        worktree: Its work tree, for commands that need one.
         time_limit_seconds: For every command but a fetch, which has its own.
     """
 
-    def __init__(self, git_dir: Path, *, time_limit_seconds: float = TIME_LIMIT_SECONDS) -> None:
+    def __init__(
+        self,
+        git_dir: Path,
+        *,
+        worktree: Path | None = None,
+        time_limit_seconds: float = TIME_LIMIT_SECONDS,
+    ) -> None:
         self.git_dir = git_dir
+        self._where = [f"--git-dir={git_dir}", *([f"--work-tree={worktree}"] if worktree is not None else [])]
         self.time_limit_seconds = time_limit_seconds
 
     def argv(self, *arguments: str) -> list[str]:
         """The whole command line for a sub-command and its arguments. Raises GitMissingError."""
-        return [program(), *_HARDENED, f"--git-dir={self.git_dir}", *arguments]
+        return [program(), *_HARDENED, *self._where, *arguments]
 
     def rev_parse(self, name: str) -> str | None:
         """The commit that a name of git's stands for, None if there is none."""
@@ -106,6 +114,10 @@ class Git:
                 return None
             raise
         return check_sha(found)
+
+    def tree_of(self, sha: str) -> str:
+        """The root tree of a commit."""
+        return check_sha(self._text("rev-parse", "--verify", f"{check_sha(sha)}^{{tree}}"))
 
     def symbolic_head(self) -> str | None:
         """The full name of the ref that HEAD stands for, None when it is detached."""
@@ -163,7 +175,8 @@ class Git:
         For this portion's own modules. Raises GitFailedError or a more exact error, GitTimeoutError, GitMissingError.
         """
         limit = self.time_limit_seconds if time_limit_seconds is None else time_limit_seconds
-        return run(self.argv(*arguments), data=data, extra=extra, time_limit_seconds=limit)
+        argv = self.argv(*arguments)
+        return run(argv, name=arguments[0], data=data, extra=extra, time_limit_seconds=limit)
 
     def _text(self, *arguments: str) -> str:
         return self.run(*arguments).decode("utf-8", "replace").strip()
@@ -178,9 +191,14 @@ def program() -> str:
 
 
 def run(
-    argv: Sequence[str], *, data: bytes, extra: Mapping[str, str] | None, time_limit_seconds: float
+    argv: Sequence[str],
+    *,
+    name: str,
+    data: bytes,
+    extra: Mapping[str, str] | None,
+    time_limit_seconds: float,
 ) -> bytes:
-    """Run a command line made by `Git.argv`. Raises as `Git.run` does."""
+    """Run a command line made by `Git.argv`; `name` is its sub-command. Raises as `Git.run` does."""
     # A session of its own: Ctrl-C is for Kemudi, and a time limit ends what git has started, too.
     with subprocess.Popen(
         argv,
@@ -197,11 +215,10 @@ def run(
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
-                name = _subcommand(argv)
                 raise GitTimeoutError(f"git {name} took more than {time_limit_seconds:g} s") from None
             raise
     if process.returncode:
-        raise failure(_subcommand(argv), process.returncode, err.decode("utf-8", "replace"))
+        raise failure(name, process.returncode, err.decode("utf-8", "replace"))
     return out
 
 
@@ -228,11 +245,6 @@ def locked_error(lock: Path) -> GitLockedError:
         f"git is locked by {lock} ({age})",
         hint="Another git may be at work. If none is running, delete the file and try again.",
     )
-
-
-def _subcommand(argv: Sequence[str]) -> str:
-    start = next(index for index, word in enumerate(argv) if word.startswith("--git-dir="))
-    return argv[start + 1]
 
 
 def _first_line(text: str) -> str:

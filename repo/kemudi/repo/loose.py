@@ -6,6 +6,9 @@ import os
 import secrets
 import zlib
 from pathlib import Path
+from typing import Final
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_object(git_dir: Path, kind: str, data: bytes, *, durable: bool) -> str:
@@ -18,23 +21,28 @@ def write_object(git_dir: Path, kind: str, data: bytes, *, durable: bool) -> str
     return sha
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o644, durable: bool) -> None:
+def replace_file(path: Path, data: bytes, *, mode: int | None = None, durable: bool) -> None:
     """Put a file in place as a whole, its folder made when missing.
 
     Args:
         path: Where.
         data: What.
-        mode: Permissions, whatever the umask.
+        mode: Permissions, whatever the umask; None: what the umask leaves.
         durable: Wait until the disk has the file and its name.
 
     Raises OSError; then the file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(
+        beside,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o666 if mode is None else 0o600,
+    )
     try:
         try:
-            os.fchmod(handle, mode)
+            if mode is not None:
+                os.fchmod(handle, mode)
             left = memoryview(data)
             while left:
                 left = left[os.write(handle, left) :]
