@@ -183,10 +183,10 @@ class RedisPublisher:
     def sweep(self, keep: Collection[str]) -> int:
         """Set an expiry on blobs that nothing needs; those of a publish that died half-way, above all.
 
-        The current manifest is read before and after, so that a sweep of a leader that was overtaken
-        meanwhile takes nothing from the new one.
+        The current manifest is read just before the expiry is set and again after it, so that a sweep of a
+        leader that was overtaken meanwhile takes nothing from the new one.
         """
-        needed = frozenset(keep) | self._current_digests()
+        needed = frozenset(keep)
         orphans = [digest for digest in self._stored() if digest not in needed]
         forgotten: list[str] = []
         for part in chunks(orphans, CHUNK * 8):

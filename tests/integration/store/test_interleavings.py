@@ -20,12 +20,12 @@ from kemudi.store.keys import Keys
 from kemudi.store.redis import RedisStore
 from kemudi.store.signing import SigningKey
 
+POINTS = len(redis_lease.FAILPOINTS) + len(redis_publish.FAILPOINTS)
 STEPS = st.lists(
-    st.sampled_from(
-        ["a", "a", "a", "b", "b", "b", "read", "commit", "lease-expires", "staging-expires", "sweep"]
-    ),
-    min_size=10,
-    max_size=60,
+    st.tuples(st.sampled_from("ab"), st.integers(1, POINTS + 2))
+    | st.tuples(st.sampled_from(["commit", "lease-expires", "staging-expires", "sweep"]), st.just(1)),
+    min_size=8,
+    max_size=30,
 )
 
 
@@ -149,16 +149,47 @@ def stepwise(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Leader]]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_interleavings(
-    steps: list[str], redis_url: str, world: ModuleType, signing: SigningKey, stepwise: dict[str, Leader]
+    steps: list[tuple[str, int]],
+    redis_url: str,
+    world: ModuleType,
+    signing: SigningKey,
+    stepwise: dict[str, Leader],
 ) -> None:
     """No order of steps shows a reader a mixture or a step back, and in the end the head is served."""
     scene = Scene(redis_url, world, signing)
     stepwise.update(scene.leaders)
     try:
-        for step in steps:
-            scene.play(step)
+        for step, times in steps:
+            for _ in range(times):
+                scene.play(step)
         scene.settle()
     finally:
         scene.close()
         stepwise.clear()
     assert scene.reader.history == sorted(scene.reader.history)
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize("first", range(1, POINTS + 1))
+def test_overtaken_at_every_step(
+    first: int,
+    published: bool,
+    redis_url: str,
+    world: ModuleType,
+    signing: SigningKey,
+    stepwise: dict[str, Leader],
+) -> None:
+    """A leader that sleeps after any of its steps while another leads up to any of its own takes nothing back."""
+    for second in range(1, POINTS + 3):
+        scene = Scene(redis_url, world, signing)
+        stepwise.update(scene.leaders)
+        steps = ["a"] * (POINTS + 1) + ["commit"] if published else []
+        steps += ["a"] * first + ["lease-expires", "commit"] + ["b"] * second
+        steps += ["a"] * (POINTS + 2) + ["b"] * (POINTS + 2)
+        try:
+            for step in steps:
+                scene.play(step)
+            scene.settle()
+        finally:
+            scene.close()
+            stepwise.clear()
