@@ -75,12 +75,12 @@ def cpu(work: Callable[[], object]) -> float:
     return taken * 1_000
 
 
-def flat(settings: int, per_file: int, rounds: int) -> dict[str, object]:
+def flat(settings: int, per_file: int, rounds: int, header: bytes = b"") -> dict[str, object]:
     """Parse, locate and validate; the floor only parses."""
     rng = random.Random(7)
     groups = [names(number, per_file) for number in range(settings // per_file)]
     contracts = [read_contract(contract(keys), f"c{i}", f"c{i}") for i, keys in enumerate(groups)]
-    files = [values(keys, rng) for keys in groups]
+    files = [header + values(keys, rng) for keys in groups]
     known = [found for found, findings in contracts if found is not None and not findings]
     assert len(known) == len(files)
 
@@ -126,17 +126,17 @@ def whole_repo(categories: int, rounds: int) -> dict[str, object]:
         keys = names(number, 4)
         files.append(File(f"contracts/c{number}.schema.json", contract(keys)))
         files += [File(f"{layer}/c{number}.yaml", values(keys, rng)) for layer in layers]
-    started = time.perf_counter()
+    started = time.thread_time()
     state = ConfigState.load(files)
-    load = time.perf_counter() - started
+    load = time.thread_time() - started
     assert not state.findings, state.findings[:3]
     updates: list[float] = []
     for number in range(max(20, rounds)):
         path = f"prod/c{number % categories}.yaml"
         change = {path: File(path, values(names(number % categories, 4), rng))}
-        started = time.perf_counter()
+        started = time.thread_time()
         state = state.update(change)
-        updates.append((time.perf_counter() - started) * 1_000)
+        updates.append((time.thread_time() - started) * 1_000)
     return {
         "files": len(files),
         "load_s": round(load, 2),
@@ -154,9 +154,10 @@ def main() -> int:
     arguments.add_argument("--json", action="store_true")
     asked = arguments.parse_args()
     result = flat(asked.settings, asked.per_file, asked.rounds)
+    marked = flat(asked.settings, asked.per_file, asked.rounds, b"# 100 % & more!\n")
     repo = whole_repo(asked.categories, asked.rounds)
     if asked.json:
-        print(json.dumps({"validate": result, "repo": repo}))
+        print(json.dumps({"validate": result, "marked": marked, "repo": repo}))
     else:
         print(
             f"{result['settings']:,} settings, {result['per_file']} a file, CPU ms, median of {asked.rounds}:"
@@ -164,7 +165,8 @@ def main() -> int:
         print(f"  only parsed with PyYAML's CSafeLoader   {result['floor_ms']:>8}")
         print(f"  parsed, located and validated           {result['validated_ms']:>8}")
         print(f"  ratio {result['ratio']} (goal: at most {GOAL})")
-        print(f"{repo['files']:,} files: loaded and resolved in {repo['load_s']} s,", end=" ")
+        print(f"  ratio where every file holds & * ! or %: {marked['ratio']}")
+        print(f"{repo['files']:,} files: loaded and resolved in {repo['load_s']} s of CPU,", end=" ")
         print(f"one changed file in {repo['update_one_file_ms']} ms")
     return 0 if float(str(result["ratio"])) <= GOAL else 1
 

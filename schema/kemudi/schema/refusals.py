@@ -1,7 +1,7 @@
 """What a YAML file may not hold, found before anything is built from it.
 
-A plain file costs a few scans by C code here. Only bytes that could be an anchor, an alias, a tag or a
-directive, or that could nest deep, are looked at event by event.
+A plain file costs a few scans by C code here. Only bytes that could nest deep are looked at event by event;
+anchors, aliases and tags are found while the values are read.
 """
 
 import re
@@ -24,7 +24,8 @@ _UNSEEN: Final = re.compile(
     "\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0001-\U000e007f]"
 )
 # 16 columns of block structure hold at most 32 collections: a sequence may share the column of its mapping.
-_DEEP_LINE: Final = re.compile(rb"(?:\A|[\r\n])[ ?:-]{16}")
+_DEEP_LINE: Final = re.compile(rb"(?:\A|[\r\n])[ \t?:-]{16}")
+_STRUCTURE: Final = (b" ", b"-", b"?", b":")
 _INDENTED: Final = (b"\n ", b"\n-", b"\n?", b"\n:", b"\r")
 _FLOW_COLLECTIONS: Final = 32
 
@@ -37,8 +38,8 @@ def refuse(data: bytes, file: str) -> tuple[Finding, ...]:
     found = _characters(data, file)
     if found:
         return found
-    if _wants_events(data):
-        found = _events(data, file)
+    if _may_be_deep(data):
+        found = _too_deep(data, file)
         if found:
             return found
     return _too_many(data, file) if len(data) > LIMIT_NODES else ()
@@ -113,48 +114,49 @@ def _position(text: str, index: int | None) -> tuple[int, int]:
     return unified.count("\n") + 1, len(unified) - (unified.rfind("\n") + 1) + 1
 
 
-def _wants_events(data: bytes) -> bool:
-    if b"&" in data or b"*" in data or b"!" in data or b"%" in data:
-        return True
+def _may_be_deep(data: bytes) -> bool:
     if data.count(b"[") + data.count(b"{") > _FLOW_COLLECTIONS:
         return True
-    if data[:1] in (b" ", b"-", b"?", b":") or any(start in data for start in _INDENTED):
+    if data[:1] in _STRUCTURE or any(start in data for start in _INDENTED):
         return _DEEP_LINE.search(data) is not None
     return False
 
 
-def _events(data: bytes, file: str) -> tuple[Finding, ...]:
-    findings: list[Finding] = []
+def _too_deep(data: bytes, file: str) -> tuple[Finding, ...]:
     depth = 0
     parser = CParser(data)
     try:
-        while len(findings) < _MOST_FINDINGS and parser.check_event():
-            event = parser.get_event()
+        while parser.check_event():
+            event: Any = parser.get_event()
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > LIMIT_DEPTH:
                     message = f"values are nested more than {LIMIT_DEPTH} deep"
-                    findings.append(_at(event, file, rules.TOO_DEEP, message))
-                    break
+                    return (_at(event, file, rules.TOO_DEEP, message),)
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-            findings.extend(_of_event(event, file))
     except yaml.YAMLError as error:
-        findings.append(syntax_finding(error, file))
-    return tuple(findings)
+        return (syntax_finding(error, file),)
+    return ()
 
 
-def _of_event(event: yaml.Event | None, file: str) -> list[Finding]:
+def may_hold_properties(data: bytes) -> bool:
+    """Whether the bytes could hold an anchor, an alias, a tag or a directive."""
+    return b"&" in data or b"*" in data or b"!" in data or b"%" in data
+
+
+def property_findings(event: yaml.Event, file: str) -> list[Finding]:
+    """An anchor, an alias, a tag or a directive in one event of the parser."""
     if isinstance(event, yaml.DocumentStartEvent):
         if event.tags or (event.version is not None and tuple(event.version) != (1, 2)):
             return [
                 _at(event, file, rules.SEVERAL_DOCUMENTS, "directives such as %YAML and %TAG are not read")
             ]
         return []
-    found = []
     if isinstance(event, yaml.AliasEvent):
         message = "an alias stands here; every value is written out"
         return [_at(event, file, rules.ALIAS, message, "write the value itself")]
+    found = []
     if getattr(event, "anchor", None) is not None:
         message = "an anchor stands here; every value is written out"
         hint = "remove the anchor; quote the value if it is text that starts with &"

@@ -5,15 +5,23 @@ Read event by event instead of composing nodes first: a seventh faster, and noth
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from yaml._yaml import CParser
 
 from kemudi.schema import rules
 from kemudi.schema.findings import Finding
-from kemudi.schema.refusals import LIMIT_NODES, syntax_finding, too_many_nodes
+from kemudi.schema.refusals import (
+    LIMIT_NODES,
+    may_hold_properties,
+    property_findings,
+    syntax_finding,
+    too_many_nodes,
+)
 from kemudi.schema.scalars import EXACT_INTEGER, NumberFault, read_plain
+
+_MOST_FINDINGS: Final = 20
 
 Marks = dict[str, tuple[Any, Any]]
 """The parser's marks of key and value, by key."""
@@ -37,8 +45,11 @@ class YamlReader:
         self.large: set[str] = set()
         self.findings: list[Finding] = []
         self._file = file
-        self._next: Callable[[], Any] = CParser(data).get_event
+        self._parse: Callable[[], Any] = CParser(data).get_event
+        # The usual file cannot hold an anchor or a tag, and is spared the look at every event.
+        self._next: Callable[[], Any] = self._checked_event if may_hold_properties(data) else self._parse
         self._nodes = 0
+        self._refused = False
         self._top = ""
 
     def read(self, *, of_list: bool = False) -> bool:
@@ -65,7 +76,15 @@ class YamlReader:
         if self._nodes > LIMIT_NODES:
             self.findings.append(too_many_nodes(self._file))
             return False
-        return self._is_last()
+        return self._is_last() and not self._refused
+
+    def _checked_event(self) -> Any:
+        event = self._parse()
+        found = property_findings(event, self._file)
+        if found and len(self.findings) < _MOST_FINDINGS:
+            self.findings += found
+        self._refused = self._refused or bool(found)
+        return event
 
     def _is_last(self) -> bool:
         self._next()  # the end of the document
@@ -125,7 +144,9 @@ class YamlReader:
                 self._number(event, value)
                 return None
             return value
-        return self._mapping() if kind is yaml.MappingStartEvent else self._sequence()
+        if kind is yaml.MappingStartEvent:
+            return self._mapping()
+        return self._sequence() if kind is yaml.SequenceStartEvent else None
 
     def _key(self, event: Any, taken: Mapping[str, tuple[Any, Any]], pointer: str) -> str | None:
         """A key; None if it is refused. Its value is read, and left aside."""
