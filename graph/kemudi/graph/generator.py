@@ -27,7 +27,7 @@ EXAMPLE_ROWS: Final = 5_000
 EXAMPLE_SEED: Final = 42
 
 ROWS_A_STUDENT: Final = 8
-STUDENTS_A_CLASS: Final = 40
+ROWS_A_CLASS: Final = 40
 RETAKEN: Final = 0.06
 DELETED: Final = 0.03
 OWN_PROGRAMME: Final = 0.8
@@ -132,7 +132,7 @@ def _names(seed: int) -> list[str]:
 
 def _fill(engine: Engine, rows: int, rng: random.Random, names: list[str]) -> None:
     students = _students(max(2, rows // ROWS_A_STUDENT), rng, names)
-    classes = _classes(max(len(PROGRAMMES) * 2, len(students) // STUDENTS_A_CLASS))
+    classes = _classes(max(len(PROGRAMMES) * 2, rows // ROWS_A_CLASS))
     with engine.begin() as connection:
         for table, records in ((MAHASISWA, students), (KELAS, classes)):
             for start in range(0, len(records), CHUNK):

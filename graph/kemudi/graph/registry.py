@@ -165,20 +165,42 @@ class Registry:
                     bounds.append(int(bound) - 1)
         return list(zip(bounds, [*bounds[1:], highest], strict=True))
 
-    def edges(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[tuple[str, str]]:
-        """Distinct live pairs (nim, kode) behind `after`, in order: what the graph must hold."""
+    def students_until(self, after: str, count: int) -> str | None:
+        """The nim that ends a range of some `count` students behind `after`; None: it is open to the end."""
         table = RIWAYAT_PENDIDIKAN
-        nim, kode = after
+        query = (
+            select(table.c.nim)
+            .distinct()
+            .where(table.c.nim > after)
+            .order_by(table.c.nim)
+            .offset(count)
+            .limit(1)
+        )
+        with self._reading() as connection:
+            return connection.scalar(query)
+
+    def edges(self, after: str = "", until: str | None = None) -> list[tuple[str, str]]:
+        """Distinct live pairs (nim, kode) with `after < nim <= until`, in order: what the graph must hold."""
+        table = RIWAYAT_PENDIDIKAN
         query = (
             select(table.c.nim, table.c.kode)
             .distinct()
-            .where(~table.c.deleted)
-            .where((table.c.nim > nim) | ((table.c.nim == nim) & (table.c.kode > kode)))
+            .where(~table.c.deleted, table.c.nim > after)
             .order_by(table.c.nim, table.c.kode)
-            .limit(limit)
         )
+        if until is not None:
+            query = query.where(table.c.nim <= until)
         with self._reading() as connection:
             return [(found[0], found[1]) for found in connection.execute(query)]
+
+    def rows_of(self, pairs: list[tuple[str, str]]) -> list[Row]:
+        """One live row for each of `pairs` that has one, with its names."""
+        live = self.live_pairs(pairs)
+        names, titles = (
+            self._names(MAHASISWA, {nim for nim, _ in live}),
+            self._names(KELAS, {kode for _, kode in live}),
+        )
+        return [Row(0, nim, names[nim], kode, titles[kode], deleted=False) for nim, kode in sorted(live)]
 
     def live_pairs(self, pairs: list[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of `pairs` (at most some hundred) that a live row still holds."""
@@ -195,6 +217,14 @@ class Registry:
         wanted = set(pairs)
         with self._reading() as connection:
             return {(found[0], found[1]) for found in connection.execute(query)} & wanted
+
+    def _names(self, table: Table, keys: set[str]) -> dict[str, str]:
+        key, name = table.primary_key.columns[0], table.c.nama
+        with self._reading() as connection:
+            return {
+                found[0]: found[1]
+                for found in connection.execute(select(key, name).where(key.in_(sorted(keys))))
+            }
 
     def watermark(self) -> tuple[int, str]:
         """A value that changes when rows are added, changed or flagged: number of rows and newest change."""

@@ -75,7 +75,10 @@ def test_a_pair_lives_while_one_live_row_holds_it(registry):
     """A retake keeps the pair when the first row is flagged; edges are distinct and ordered."""
     add(registry, (1, "a", "x", True), (2, "a", "x", False), (3, "a", "y", True), (4, "b", "x", False))
     assert registry.edges() == [("a", "x"), ("b", "x")]
-    assert registry.edges(after=("a", "x")) == [("b", "x")]
+    assert registry.edges(after="a") == [("b", "x")]
+    assert registry.edges(until="a") == [("a", "x")]
+    assert registry.students_until("", 1) == "b"
+    assert registry.students_until("a", 1) is None
     assert registry.live_pairs([("a", "x"), ("a", "y"), ("b", "y")]) == {("a", "x")}
     assert registry.count() == 2
 

@@ -1,0 +1,3 @@
+// The size of the graph.
+MATCH (:MahasiswaNode)-[r:MENGAMBIL]->(:KelasNode)
+RETURN count(r) AS edges

@@ -1,0 +1,4 @@
+// Uniqueness constraints: MERGE finds its node by an index, and two writers cannot make it twice.
+CREATE CONSTRAINT mahasiswa_nim IF NOT EXISTS FOR (m:MahasiswaNode) REQUIRE m.nim IS UNIQUE;
+CREATE CONSTRAINT kelas_kode IF NOT EXISTS FOR (k:KelasNode) REQUIRE k.kode IS UNIQUE;
+CREATE CONSTRAINT sync_checkpoint_name IF NOT EXISTS FOR (s:SyncCheckpoint) REQUIRE s.name IS UNIQUE;
