@@ -424,5 +424,10 @@ def daemon(settings: DaemonSettings, locals_: Callable[..., Local]) -> Local:
 def kit() -> SimpleNamespace:
     """What test modules of this folder share."""
     return SimpleNamespace(
-        eventually=eventually, files=files, contract=contract, manifest=manifest, repo_id=REPO_ID, Reader=Reader
+        eventually=eventually,
+        files=files,
+        contract=contract,
+        manifest=manifest,
+        repo_id=REPO_ID,
+        store=lambda url, env="dev": RedisStore(url, env),
     )
