@@ -7,7 +7,7 @@ process. Commit dates are never trusted: they only choose which way to walk firs
 from collections.abc import Iterable
 from typing import Final
 
-from kemudi.repo.errors import ShallowRepositoryError
+from kemudi.repo.errors import ShallowRepositoryError, UnknownRevisionError
 from kemudi.repo.git import Git
 from kemudi.repo.layout import Layout
 from kemudi.repo.objects import Objects
@@ -27,11 +27,14 @@ class Ancestry:
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `ancestor` is `descendant` or was made before it on the way to it.
 
-        Raises ShallowRepositoryError, CorruptObjectError.
+        A commit that the repository does not have is nobody's ancestor here. Raises UnknownRevisionError when it is
+        `descendant` that is not there; ShallowRepositoryError, CorruptObjectError.
         """
         if ancestor == descendant:
             return True
         self._require_whole()
+        if not self._objects.has_commit(descendant):
+            raise UnknownRevisionError(f"{descendant} is no commit of {self._layout.common_dir}")
         seen, frontier = {descendant}, {descendant}
         while frontier and len(seen) <= WALK_LIMIT:
             sha = self._newest(frontier)
@@ -41,7 +44,9 @@ class Ancestry:
                 return True
             frontier.update(parent for parent in parents if parent not in seen)
             seen.update(parents)
-        return bool(frontier) and self._git.is_ancestor(ancestor, descendant)
+        if not frontier or not self._objects.has_commit(ancestor):
+            return False
+        return self._git.is_ancestor(ancestor, descendant)
 
     def depth(self, sha: str, known: tuple[str, int] | None = None) -> int:
         """`git rev-list --count sha`. `known` is a commit with its depth: fast if it is a near ancestor.
@@ -51,7 +56,7 @@ class Ancestry:
         self._require_whole()
         if known is not None:
             base, depth = known
-            added = 0 if base == sha else self._added(base, sha)
+            added = self._added(base, sha) if self._objects.has_commit(base) else None
             if added is not None:
                 return depth + added
         return self._git.count(sha)
@@ -79,6 +84,8 @@ class Ancestry:
         `behind` or `neck`. A commit passed on this second walk leads to `behind` or `neck`, so it is younger than
         `neck`, so it is no ancestor of `base`: it is new, and every new commit was passed. Exact without dates.
         """
+        if base == sha:
+            return 0
         behind: set[str] = set()
         frontier = {base}
         rooted = False  # a first commit was passed: it leads to no neck, so all of history must be known

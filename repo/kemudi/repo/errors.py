@@ -8,7 +8,9 @@
     ├── GitTimeoutError                 git took longer than its time limit
     ├── UnsafeRepositoryError           the repository belongs to another user
     ├── ShallowRepositoryError          history is cut off: depth and ancestry cannot be known
-    ├── CorruptObjectError              an object is missing or damaged
+    ├── CorruptObjectError              an object is damaged
+    │   ├── MissingObjectError          an object is not there
+    │   └── WrongObjectKindError        it is a tree, say, where a commit was asked for
     ├── FetchError                      a remote cannot be fetched
     │   └── BranchMissingError          the remote has no such branch
     └── UnreadableFolderError           the work tree cannot be read
@@ -56,11 +58,19 @@ class ShallowRepositoryError(UnavailableError):
 
 
 class CorruptObjectError(UnavailableError):
-    """A git object is missing or damaged. `sha` names it."""
+    """A git object is damaged or missing. `sha` names it."""
 
     def __init__(self, message: str, *, sha: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.sha = sha
+
+
+class MissingObjectError(CorruptObjectError):
+    """A git object is not in the repository."""
+
+
+class WrongObjectKindError(CorruptObjectError):
+    """A git object is of another kind than was asked for."""
 
 
 class FetchError(UnavailableError):

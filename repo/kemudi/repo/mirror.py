@@ -1,7 +1,7 @@
 """A bare mirror of one branch of a remote: what the daemon reads when the config repo lives on another machine.
 
 The remote is not trusted: objects are checked as they come in, no tags, submodules or hooks, and only the protocols
-that run nothing. The mirror is worth nothing in itself: when it is damaged, a new one is cloned beside and put in place.
+that run nothing. The mirror is worth nothing in itself: when it is damaged, a new one is cloned beside it and swapped.
 """
 
 import fcntl
@@ -50,12 +50,16 @@ _PASSED_ON: Final = (
     "GIT_SSL_KEY",
     "GIT_PROXY_SSL_CAINFO",
 )
+_NO_ACCESS: Final = ("Authentication failed", "could not read Username", "Permission denied")
+# Housekeeping runs inside a fetch, never beside one. It keeps what no branch leads to: after a force push the daemon
+# still serves such a commit.
 _CONFIG: Final = """[core]
 \trepositoryformatversion = 0
 \tfilemode = true
 \tbare = true
 [gc]
-\tauto = 0
+\tautoDetach = false
+\tpruneExpire = never
 [fetch]
 \tfsckObjects = true
 [transfer]
@@ -117,8 +121,8 @@ class Mirror:
     def fetch(self) -> Fetched:
         """Bring the mirror up to date. What it held before stays readable when this fails.
 
-        Raises FetchError, BranchMissingError, GitTimeoutError when the remote cannot be read, GitLockedError when another
-        process fetches or a lock file is in the way.
+        Raises FetchError, BranchMissingError, GitTimeoutError when the remote cannot be read, GitLockedError when
+        another process fetches or a lock file is in the way.
         """
         with self._locked():
             self._finish_swap()
@@ -188,7 +192,6 @@ class Mirror:
             "--no-tags",
             "--no-recurse-submodules",
             "--no-write-fetch-head",
-            "--no-auto-maintenance",
             "--end-of-options",
             "origin",
             f"+refs/heads/{branch}:refs/heads/{branch}",

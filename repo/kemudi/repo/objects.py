@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Self, TypeVar
 
-from kemudi.repo.errors import CorruptObjectError, GitTimeoutError
+from kemudi.repo.errors import CorruptObjectError, GitTimeoutError, MissingObjectError, WrongObjectKindError
 from kemudi.repo.formats import Commit, TreeEntry, parse_commit, parse_tree
 from kemudi.repo.git import SHA, TIME_LIMIT_SECONDS, Git, check_sha, environment
 
@@ -81,10 +81,10 @@ class Objects:
             return [found.data for _, found in self._read(shas, "blob", limit)]
 
     def has_commit(self, sha: str) -> bool:
-        """Whether the repository has a readable commit of this SHA."""
+        """Whether the repository has a commit of this SHA. Raises CorruptObjectError for a damaged one."""
         try:
             self.commit(sha)
-        except CorruptObjectError:
+        except MissingObjectError:
             return False
         return True
 
@@ -128,7 +128,7 @@ class Objects:
                 if found is None:
                     raise self._missing(sha)
                 if found.kind != kind:
-                    raise CorruptObjectError(f"object {sha} is a {found.kind}, not a {kind}", sha=sha)
+                    raise WrongObjectKindError(f"object {sha} is a {found.kind}, not a {kind}", sha=sha)
                 if len(found.data) == found.size:
                     _verify(sha, found)
                 yield sha, found
@@ -158,7 +158,7 @@ class Objects:
     def _missing(self, sha: str) -> CorruptObjectError:
         problem = self._git.object_problem(sha)
         if not problem or "Not a valid object name" in problem:
-            return CorruptObjectError(f"object {sha} is missing from {self._git.git_dir}", sha=sha)
+            return MissingObjectError(f"object {sha} is missing from {self._git.git_dir}", sha=sha)
         told = problem.splitlines()[0][:300]
         return CorruptObjectError(
             f"object {sha} is damaged: {told}", sha=sha, hint="`git fsck` lists the damage."

@@ -10,6 +10,7 @@ from kemudi.repo.errors import (
     NoConfigRepositoryError,
     UnknownRevisionError,
     UnsupportedRepositoryError,
+    WrongObjectKindError,
 )
 from kemudi.repo.formats import Commit
 from kemudi.repo.git import SHA, Git
@@ -96,12 +97,8 @@ class ConfigRepository:
 
     def resolve(self, rev: str) -> str:
         """The commit that any name of git's stands for. Raises UnknownRevisionError."""
-        if SHA.fullmatch(rev):
-            if self.objects.has_commit(rev):
-                return rev
-            found = None if not self.git.object_problem(rev) else self.git.rev_parse(rev)
-        else:
-            found = self.git.rev_parse(rev)
+        known = SHA.fullmatch(rev) and self._is_commit(rev)
+        found = rev if known else self.git.rev_parse(rev)
         if found is None:
             raise UnknownRevisionError(f"{rev[:80]!r} names no commit of {self.layout.common_dir}")
         return found
@@ -158,6 +155,12 @@ class ConfigRepository:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _is_commit(self, sha: str) -> bool:
+        try:
+            return self.objects.has_commit(sha)
+        except WrongObjectKindError:
+            return False
 
     def _different(self, old: str | None, new: str) -> dict[str, FileId | None]:
         return self._trees.difference(None if old is None else self._folder(old), self._folder(new))
