@@ -47,16 +47,16 @@ def refuse(data: bytes, file: str) -> tuple[Finding, ...]:
 
 def syntax_finding(error: yaml.YAMLError, file: str) -> Finding:
     """What the parser could not read, for an author. Never quotes the text, which may be a secret."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    started, met = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
+    of_start = getattr(error, "context", None) in _TELL_THE_START
+    mark = (started if of_start else met) or met or started
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed")
-    if "single document" in str(getattr(error, "context", "")):
-        message = "a second document starts here; one file holds one document"
-        return Finding(file, line, column, rules.SEVERAL_DOCUMENTS, message=message)
     message, hint = _SYNTAX.get(problem, (f"this is not well-formed YAML: {problem}", None))
     return Finding(file, line, column, rules.SYNTAX, message=message, hint=hint)
 
 
+_TELL_THE_START: Final = frozenset({"while scanning a simple key", "while scanning a quoted scalar"})
 _SYNTAX: Final[dict[str, tuple[str, str | None]]] = {
     "found character that cannot start any token": (
         "a value cannot start with this character",
@@ -70,7 +70,7 @@ _SYNTAX: Final[dict[str, tuple[str, str | None]]] = {
         "this line is neither `KEY: value` nor the continuation of a value",
         "write `KEY: value`, with a space after the colon",
     ),
-    "found unexpected end of stream": ("the file ends within quotes", "add the closing quote"),
+    "found unexpected end of stream": ("the quotes opened here are not closed", "add the closing quote"),
     "did not find expected key": ("a key was expected here", "check the indentation and the quotes above"),
     "did not find expected ',' or ']'": ("a `,` or `]` was expected here", "close the list with `]`"),
     "did not find expected ',' or '}'": ("a `,` or `}` was expected here", "close the mapping with `}`"),

@@ -78,7 +78,8 @@ class _Build:
 
     @property
     def _new_categories(self) -> bool:
-        return self._parts.known_categories.keys() != self._before.known_categories.keys()
+        known, before = self._parts.known_categories, self._before.known_categories
+        return known is not before and known.keys() != before.keys()
 
     def _regular(self, path: str) -> File | None:
         file = self._parts.files.get(path)
@@ -103,11 +104,11 @@ class _Build:
             self._parts = replace(self._parts, manifest=manifest)
 
     def _contracts(self) -> None:
+        changed = {path: name for path in self._changed if (name := category_of_contract(path)) is not None}
+        if not changed:
+            return
         contracts, known = dict(self._parts.contracts), dict(self._parts.known_categories)
-        for path in self._changed:
-            category = category_of_contract(path)
-            if category is None:
-                continue
+        for path, category in changed.items():
             self._dirty.add(category)
             contracts.pop(category, None)
             known.pop(category, None)
@@ -118,10 +119,9 @@ class _Build:
                 known[category] = path
             if contract is not None:
                 contracts[category] = contract
-        if self._dirty:
-            contracts = dict(sorted(contracts.items()))
-            self._parts = replace(self._parts, contracts=contracts, known_categories=known)
-            self._key_owners()
+        contracts = dict(sorted(contracts.items()))
+        self._parts = replace(self._parts, contracts=contracts, known_categories=known)
+        self._key_owners()
 
     def _contract(self, file: File, path: str, category: str) -> tuple[Contract | None, tuple[Finding, ...]]:
         contract, findings = read_contract(file.data, path, category)
@@ -270,7 +270,10 @@ class _Build:
             self._report("stray", path, () if found is None else (found,))
 
     def _twins(self) -> None:
-        if self._before.files.keys() == self._parts.files.keys() and not self._new_manifest:
+        same_paths = all(
+            (path in self._before.files) == (file is not None) for path, file in self._changed.items()
+        )
+        if same_paths and self._before.loaded and not self._new_manifest:
             return
         for at in [at for at in self._parts.found if at[0] == "twin"]:
             del self._parts.found[at]
