@@ -8,15 +8,17 @@ from typing import Final
 from kemudi.daemon.attempt import Attempt, NothingToDo, Rejected, Seen, Snapshot, Stopped
 from kemudi.daemon.backoff import Backoff
 from kemudi.daemon.bench import Bench
-from kemudi.daemon.conditions import Condition, ConditionType, Reason, conditions_of
+from kemudi.daemon.conditions import RETRIED, Condition, ConditionType, Reason, conditions_of
 from kemudi.daemon.history import PublishedHistory
 from kemudi.daemon.served import bounded, inspect, learn, repair
 from kemudi.daemon.status import AppliedStatus, EnvironmentStatus
 from kemudi.daemon.steps import STEPS
 from kemudi.daemon.telemetry import Telemetry
 from kemudi.daemon.trigger import Cause, Hints
-from kemudi.schema.errors import KemudiError, RefusedError, UnavailableError
+from kemudi.repo.errors import CorruptObjectError
+from kemudi.schema.errors import KemudiError
 from kemudi.schema.failpoints import failpoint
+from kemudi.store.errors import StoreRefusedError, StoreUnavailableError
 from kemudi.store.values import DriftItem
 
 DRIFT_SHOWN_SECONDS: Final = 10.0
@@ -114,9 +116,8 @@ class Environment:
         except Stopped as stopped:
             bench.gate = stopped
             self._learn = self._learn or stopped.reason in {Reason.STALE, Reason.FENCED}
-        except (UnavailableError, RefusedError) as error:
-            bench.gate = Stopped(Reason.STORE_FAILED, str(error))
-            self._learn = True
+        except KemudiError as error:
+            bench.gate = self._failed(error)
         gate = bench.gate.reason if bench.gate is not None else None
         if gate != self._gated:
             self._gated, bench.settled = gate, None
@@ -126,13 +127,18 @@ class Environment:
             return self._rejection_of(attempt) or bench.gate
         except Stopped as stopped:
             return self._stopped(attempt, stopped)
-        except UnavailableError as error:
-            self._learn = True
-            return Stopped(Reason.STORE_FAILED, str(error))
         except KemudiError as error:
+            return self._failed(error)
+        return self._rejection_of(attempt)
+
+    def _failed(self, error: KemudiError) -> Stopped:
+        """Which of the two sides cannot be reached, or refuses."""
+        if isinstance(error, StoreUnavailableError | StoreRefusedError):
             self._learn = True
             return Stopped(Reason.STORE_FAILED, str(error))
-        return self._rejection_of(attempt)
+        if isinstance(error, CorruptObjectError):
+            self.bench.source.report_damage()
+        return Stopped(Reason.FETCH_FAILED, str(error))
 
     def _stopped(self, attempt: Attempt, stopped: Stopped) -> Stopped:
         """What an early end means for the next pass."""
@@ -274,8 +280,7 @@ class Environment:
         return rejection[1]
 
     def _schedule(self, outcome: Stopped | None) -> None:
-        retried = {Reason.STORE_FAILED, Reason.FENCED, Reason.STALE, Reason.GIT_BUSY, Reason.INTERNAL_ERROR}
-        if outcome is not None and outcome.reason in retried:
+        if outcome is not None and outcome.reason in RETRIED:
             self.retry_at = self.clock() + self._backoff.next()
         else:
             self.retry_at = None

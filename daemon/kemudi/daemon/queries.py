@@ -15,8 +15,11 @@ _CACHED: Final = 10_000
 class Queries:
     """Opened at the first question. Safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, version: Callable[[], int] = lambda: 0) -> None:
+        """Take the repository, and what changes when it was made anew."""
         self._path = path
+        self._version = version
+        self._opened_version = 0
         self._lock = threading.Lock()
         self._repository: ConfigRepository | None = None
         # Ancestry between two commits never changes.
@@ -61,6 +64,11 @@ class Queries:
             return self._open().is_ancestor(ancestor, descendant)
 
     def _open(self) -> ConfigRepository:
+        version = self._version()
+        if self._repository is not None and version != self._opened_version:
+            self._repository.close()
+            self._repository = None
         if self._repository is None:
             self._repository = ConfigRepository.open(self._path)
+            self._opened_version = version
         return self._repository

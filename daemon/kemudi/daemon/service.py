@@ -16,6 +16,7 @@ from kemudi.daemon.auth import Gatekeeper, load_secret
 from kemudi.daemon.bench import Bench
 from kemudi.daemon.desk import Desk
 from kemudi.daemon.environment import Environment
+from kemudi.daemon.fetcher import Fetcher
 from kemudi.daemon.http import make_app
 from kemudi.daemon.lease import LeaseKeeper, Renewer
 from kemudi.daemon.logs import Log, make_log
@@ -34,6 +35,7 @@ from kemudi.daemon.trigger import Cause, Hints, Trigger
 from kemudi.daemon.unseal import Unsealer
 from kemudi.daemon.watcher import Watcher
 from kemudi.repo.local import LocalRefs
+from kemudi.repo.mirror import Mirror
 from kemudi.repo.secrets import load_identities
 from kemudi.schema import manifest as repo
 from kemudi.schema.errors import ConflictError, UnavailableError, UsageError
@@ -87,6 +89,7 @@ class Daemon:
     takes_over: bool = True
     trigger: Trigger = field(default_factory=Trigger)
     metrics: Metrics = field(default_factory=Metrics)
+    fetcher: Fetcher | None = None
     pauses: Pauses = field(init=False)
     source: Source = field(init=False)
     reconciler: Reconciler = field(init=False)
@@ -95,8 +98,13 @@ class Daemon:
         settings = self.settings
         make_folder(settings.state_dir)
         self.pauses = Pauses(settings.state_dir / "pauses.json")
-        watcher = Watcher(self.trigger) if self.watch else None
-        self.source = Source(settings, time.monotonic, watcher)
+        url = settings.remote_url
+        if url is not None:
+            self.fetcher = Fetcher(
+                Mirror(url, settings.mirror, settings.branch), self.trigger, settings.poll_seconds
+            )
+        watcher = Watcher(self.trigger) if self.watch and url is None else None
+        self.source = Source(settings, watcher=watcher, fetcher=self.fetcher)
         self._local = LocalRefs(settings.state_dir / "local.git")
         self._telemetry = Telemetry(self.log, self.metrics)
         self._unsealer = Unsealer(self.keys.identities)
@@ -150,7 +158,7 @@ def served(daemon: Daemon) -> Iterator[str]:
         reconciler,
         daemon.trigger,
         daemon.pauses,
-        Queries(daemon.source.path),
+        Queries(daemon.source.path, lambda: daemon.fetcher.version if daemon.fetcher is not None else 0),
         daemon.metrics,
         local=settings.remote_url is None,
         branch=lambda: daemon.source.branch,
@@ -162,6 +170,8 @@ def served(daemon: Daemon) -> Iterator[str]:
     try:
         server.start()
         renewer.start()
+        if daemon.fetcher is not None:
+            daemon.fetcher.start()
         worker.start()
         yield server.url
     finally:
@@ -222,13 +232,16 @@ def apply_once(settings: DaemonSettings) -> list[EnvironmentStatus]:
     keys = Keys.load(settings)
     daemon = Daemon(settings, keys, make_log(), holder_name(), watch=False, takes_over=False)
     try:
+        if daemon.fetcher is not None:
+            daemon.fetcher.fetch()
         _until_settled(daemon)
         statuses = list(daemon.reconciler.statuses)
     finally:
         daemon.close()
     problem = daemon.source.problem
-    if problem is not None:
-        raise UnavailableError(str(problem))
+    unfetched = daemon.fetcher.error if daemon.fetcher is not None else ""
+    if problem is not None or unfetched:
+        raise UnavailableError(str(problem or unfetched))
     for status in statuses:
         if status.ready.reason == "StoreFailed":
             raise UnavailableError(status.ready.message)

@@ -75,6 +75,11 @@ class DaemonSettings:
         return self.repo if isinstance(self.repo, str) and is_remote(self.repo) else None
 
     @property
+    def mirror(self) -> Path:
+        """Where a remote is mirrored."""
+        return self.state_dir / "mirror.git"
+
+    @property
     def listens_on_loopback(self) -> bool:
         """Whether only this machine can reach the port."""
         if self.host == "localhost":

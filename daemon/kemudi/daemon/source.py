@@ -1,14 +1,13 @@
 """The desired state: one git source that every environment shares, looked at once per pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
-
+from typing import Final
 
 from kemudi.daemon.attempt import Seen, Stopped
-from kemudi.daemon.backoff import Backoff
 from kemudi.daemon.commits import CommitStates
 from kemudi.daemon.conditions import Condition, ConditionType, Reason
+from kemudi.daemon.fetcher import Fetcher
 from kemudi.daemon.order import Position, Relation
 from kemudi.daemon.settings import DaemonSettings
 from kemudi.daemon.trigger import Cause, Hints
@@ -25,26 +24,24 @@ HISTORY_LIMIT: Final = 100
 SKIPPED_LIMIT: Final = 1_000
 """How many commits of one burst are named in the log."""
 
-_FETCH_CAUSES: Final = frozenset({Cause.START, Cause.WEBHOOK, Cause.REQUEST, Cause.RELOAD})
+_FETCH_CAUSES: Final = frozenset({Cause.WEBHOOK, Cause.REQUEST, Cause.RELOAD})
 
 
 class Source:
     """One thread owns it. `begin` starts a pass; what is asked afterwards is answered from one look."""
 
     def __init__(
-        self, settings: DaemonSettings, clock: Callable[[], float], watcher: Watcher | None = None
+        self, settings: DaemonSettings, *, watcher: Watcher | None = None, fetcher: Fetcher | None = None
     ) -> None:
+        """Take the settings, what watches a local repository, and what fetches a remote one."""
         self._settings = settings
-        self._clock = clock
         self._watcher = watcher
+        self._fetcher = fetcher
+        self._fetched_version = 0
         self._repository: ConfigRepository | None = None
-        self._mirror: Any = None
         self._branch = settings.branch
         self._commits: CommitStates | None = None
         self._tree: WorkTreeView | None = None
-        self._fetch_due = 0.0
-        self._fetch_backoff = Backoff(settings.poll_seconds, 60.0)
-        self._fetch_error = ""
         self._tip: str | None = None
         self._ever_had_tip = False
         self._problem: Stopped | None = None
@@ -80,8 +77,8 @@ class Source:
     def conditions(self) -> tuple[Condition, ...]:
         """What is wrong with following git, for every environment."""
         found = []
-        if self._fetch_error:
-            found.append(Condition(ConditionType.SOURCE, "True", Reason.FETCH_FAILED, self._fetch_error))
+        if self._fetcher is not None and self._fetcher.error:
+            found.append(Condition(ConditionType.SOURCE, "True", Reason.FETCH_FAILED, self._fetcher.error))
         stale = self._tree.lock.stale_path if self._tree is not None else None
         if stale is not None:
             text = f"{stale.name} was left by a git process that died; remove it when no git is running"
@@ -96,8 +93,8 @@ class Source:
         """Start a pass: fetch a remote when it is due or hinted, forget what was seen."""
         self._tip, self._problem = None, None
         try:
-            if self._settings.remote_url is not None:
-                self._fetch_if_due(hints)
+            if self._fetcher is not None:
+                self._follow(self._fetcher, hints)
             self._look_at_branch()
             if hints.rescan or hints.causes != {Cause.WATCH}:
                 self._watch()
@@ -187,9 +184,9 @@ class Source:
         """Release processes and files."""
         if self._watcher is not None:
             self._watcher.close()
-        if self._repository is not None:
-            self._repository.close()
-            self._repository = None
+        if self._fetcher is not None:
+            self._fetcher.close()
+        self._forget()
 
     def _look_at_branch(self) -> None:
         repository = self.repository
@@ -215,17 +212,11 @@ class Source:
             self._repository = ConfigRepository.open(path)
         except KemudiError as error:
             raise Stopped(Reason.FETCH_FAILED, str(error)) from error
-        self._commits, self._tree = None, None
 
     @property
     def path(self) -> Path:
         """Where the repository is on this machine: itself, or its mirror."""
-        remote = self._settings.remote_url is not None
-        return self._mirror_folder if remote else Path(self._settings.repo)
-
-    @property
-    def _mirror_folder(self) -> Path:
-        return self._settings.state_dir / "mirror.git"
+        return self._settings.mirror if self._fetcher is not None else Path(self._settings.repo)
 
     def _states(self) -> CommitStates:
         if self._commits is None:
@@ -238,21 +229,23 @@ class Source:
             self._watch()  # first the events, then the first look: nothing can fall between
         return self._tree
 
-    def _fetch_if_due(self, hints: Hints) -> None:
-        if self._clock() < self._fetch_due and not hints.causes & _FETCH_CAUSES:
-            return
-        url = self._settings.remote_url
-        assert url is not None  # noqa: S101  # the caller checked
-        if self._mirror is None:
-            from kemudi.repo.mirror import Mirror
+    def _follow(self, fetcher: Fetcher, hints: Hints) -> None:
+        """Pass hints on to the fetching thread; open a mirror that was made anew."""
+        if hints.causes & _FETCH_CAUSES:
+            fetcher.request()
+        if fetcher.version != self._fetched_version:
+            self._fetched_version = fetcher.version
+            self._forget()
+        if self._repository is None and fetcher.error and not (self.path / "HEAD").is_file():
+            raise Stopped(Reason.FETCH_FAILED, fetcher.error)
 
-            self._mirror = Mirror(url, self._mirror_folder, self._settings.branch)
-        try:
-            self._mirror.fetch()
-        except KemudiError as error:
-            self._fetch_error = str(error)
-            self._fetch_due = self._clock() + self._fetch_backoff.next()
-        else:
-            self._fetch_error = ""
-            self._fetch_due = self._clock() + self._settings.poll_seconds
-            self._fetch_backoff.reset()
+    def report_damage(self) -> None:
+        """An object could not be read. A mirror is made anew; a local repository needs its owner."""
+        if self._fetcher is not None:
+            self._fetcher.report_damage()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._repository is not None:
+            self._repository.close()
+        self._repository, self._commits, self._tree = None, None, None

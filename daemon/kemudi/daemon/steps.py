@@ -14,9 +14,11 @@ from kemudi.daemon.conditions import Reason
 from kemudi.daemon.order import AppliedPosition, Decision, Relation, Rewritten, Unchanged, decide
 from kemudi.daemon.unseal import UnsealError, finding_at
 from kemudi.schema.envelope import Envelope
+from kemudi.schema.errors import UsageError
 from kemudi.schema.findings import Finding
 from kemudi.schema.generation import Generation
-from kemudi.schema.rules import MALFORMED_SEAL, MOVED_SEAL, PLAINTEXT_SECRET
+from kemudi.schema.paths import contract_path
+from kemudi.schema.rules import MALFORMED_SEAL, MOVED_SEAL, OUT_OF_BOUNDS, PLAINTEXT_SECRET
 from kemudi.schema.secret import Secret
 from kemudi.schema.state import ResolvedCategory
 from kemudi.store.errors import FencedError, KeysetMissingError, StagingLostError, StaleError
@@ -125,6 +127,9 @@ def build(bench: Bench, attempt: Attempt) -> None:
             blobs = encode_category(fresh, sealer, before.get(name, ()))
         except KeysetMissingError:
             raise _no_keyset(attempt, name) from None
+        except UsageError as error:
+            finding = Finding(contract_path(name), 1, 1, OUT_OF_BOUNDS, message=str(error))
+            raise Rejected(Reason.VALIDATION_FAILED, (finding,)) from None
         attempt.blobs[name] = blobs
         attempt.digests[name] = tuple(digest_of(blob) for blob in blobs)
 

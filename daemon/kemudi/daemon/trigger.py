@@ -11,6 +11,7 @@ class Cause(StrEnum):
     START = "start"
     POLL = "poll"
     WATCH = "watch"
+    FETCH = "fetch"
     WEBHOOK = "webhook"
     REQUEST = "request"
     RELOAD = "reload"

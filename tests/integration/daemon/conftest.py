@@ -249,7 +249,9 @@ class Caller:
         return self.call("GET", path)[1]
 
     def status(self, env: str = "dev") -> dict[str, Any]:
-        return next(one for one in self.get("/status")["environments"] if one["env"] == env)
+        shown = {one["env"]: one for one in self.get("/status")["environments"]}
+        found: dict[str, Any] = shown[env]
+        return found
 
     def reason(self, env: str = "dev") -> str:
         return str(self.status(env)["conditions"][0]["reason"])
