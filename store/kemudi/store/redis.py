@@ -5,7 +5,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from kemudi.store.connection import Connection, guarded
+from kemudi.schema.errors import UsageError
+from kemudi.store.connection import TIMEOUT_SECONDS, Connection, guarded
 from kemudi.store.drift import ObservedBlob, blob_drift, drift_order, log_drift, manifest_drift, owners
 from kemudi.store.keys import Keys
 from kemudi.store.redis_hints import RedisHints
@@ -28,11 +29,13 @@ class RedisStore:
             url: Where.
             env: The environment.
             replicas: How many replicas a publish waits for; 0 does not wait.
-            replica_seconds: For how long at most.
+            replica_seconds: For how long at most; below the 2 seconds that an answer may take.
 
         Raises:
-            UsageError: The URL or the environment is malformed.
+            UsageError: The URL, the environment or the wait is malformed.
         """
+        if replicas < 0 or not 0 < replica_seconds < TIMEOUT_SECONDS:
+            raise UsageError(f"a publish waits for replicas for less than {TIMEOUT_SECONDS} seconds")
         self.env = env
         self._keys = Keys(env)
         self._connection = Connection(url)

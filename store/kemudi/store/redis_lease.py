@@ -59,9 +59,9 @@ class RedisLeases:
         return None
 
     def _try(self, holder: str, token: str, milliseconds: int, after_epoch: int) -> Lease | None:
-        with self._connection.client.pipeline() as pipe:
+        with self._connection.client.pipeline(transaction=True) as pipe:
             pipe.watch(self._keys.lease, self._keys.epoch)
-            held, stored = pipe.mget([self._keys.lease, self._keys.epoch])
+            held, stored = pipe.execute_command("MGET", self._keys.lease, self._keys.epoch)
             mine = Lease(holder, token, epoch_of(stored))
             if held == lease_value(mine):
                 return mine  # taken by an attempt whose answer got lost
@@ -83,7 +83,7 @@ class RedisLeases:
         """Extend the lease if it is still this one."""
         for _ in range(ATTEMPTS):
             try:
-                with self._connection.client.pipeline() as pipe:
+                with self._connection.client.pipeline(transaction=True) as pipe:
                     if not self._watched(pipe, lease):
                         return False
                     pipe.pexpire(self._keys.lease, _milliseconds(ttl_seconds))
@@ -97,7 +97,7 @@ class RedisLeases:
         """Delete the lease if it is still this one."""
         for _ in range(ATTEMPTS):
             try:
-                with self._connection.client.pipeline() as pipe:
+                with self._connection.client.pipeline(transaction=True) as pipe:
                     if self._watched(pipe, lease):
                         pipe.delete(self._keys.lease)
                         pipe.execute()
@@ -108,7 +108,7 @@ class RedisLeases:
     def _watched(self, pipe: Any, lease: Lease) -> bool:
         """Begin a transaction that happens only while the lease is this one."""
         pipe.watch(self._keys.lease, self._keys.epoch)
-        held, stored = pipe.mget([self._keys.lease, self._keys.epoch])
+        held, stored = pipe.execute_command("MGET", self._keys.lease, self._keys.epoch)
         if held != lease_value(lease) or epoch_of(stored) != lease.epoch:
             return False
         pipe.multi()

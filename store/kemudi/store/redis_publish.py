@@ -133,9 +133,9 @@ class RedisPublisher:
 
     def _try_swap(self, lease: Lease, signed: bytes, entry: LogEntry, expected: bytes | None) -> bool:
         keys = self._keys
-        with self._connection.client.pipeline() as pipe:
+        with self._connection.client.pipeline(transaction=True) as pipe:
             pipe.watch(keys.epoch, keys.current, keys.lease)
-            epoch, current, holder = pipe.mget([keys.epoch, keys.current, keys.lease])
+            epoch, current, holder = pipe.execute_command("MGET", keys.epoch, keys.current, keys.lease)
             # The lease may have run out while nobody else took it. With another's token beside our epoch, a
             # failover has lost the epoch that the other one raised.
             if epoch_of(epoch) != lease.epoch or holder not in {None, lease_value(lease)}:
@@ -148,7 +148,8 @@ class RedisPublisher:
             pipe.multi()
             pipe.set(keys.current, signed)
             pipe.xadd(keys.log, {LOG_FIELD: entry.encode()}, maxlen=LOG_ENTRIES, approximate=True)
-            pipe.publish(keys.channel, entry.generation)
+            # By its name, as redis-py bars `publish` and `mget` from a cluster's pipeline, though one slot holds both.
+            pipe.execute_command("PUBLISH", keys.channel, entry.generation)
             swapped, logged, _ = pipe.execute(raise_on_error=False)
         if isinstance(swapped, Exception):
             raise swapped
