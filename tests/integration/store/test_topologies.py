@@ -110,6 +110,7 @@ def live_through(store: RedisStore, world: ModuleType, signing: SigningKey) -> N
     with pytest.raises(FencedError):
         world.publish(store, lease, signing, 4)
     assert store.current() == current
+    store.release(again)
     hints.close()
 
 
