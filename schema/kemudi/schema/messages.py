@@ -245,11 +245,12 @@ def _told(
         said = f"{_listed(missing)} must be set" if missing else "a setting that must be set is missing"
         return f"{said}, because of {_listed(triggers)}" if triggers else said
     if first is not None and first in settings and not settings[first].sensitive:
-        schema = _property(rule, first, violation.keyword)
-        found = _follow(values, violation.path)
-        return (
-            f"{spoken(first, violation.path[1:])} must be {expectation(schema)} here, and is {shown(found)}"
-        )
+        kind = settings[first].schema.get("type", ())
+        schema = {"type": kind, **_property(rule, first, violation.keyword)}
+        name, found = spoken(first, violation.path[1:]), _follow(values, violation.path)
+        reason = [key for key in _mentioned(rule.get("if", {}), settings) if key in values and key != first]
+        because = f", because of {_listed(reason)}" if reason else ""
+        return f"{name} must be {expectation(schema)} here, and is {shown(found)}{because}"
     return "the settings of this category contradict each other"
 
 
