@@ -1,6 +1,6 @@
-"""Results of queries, kept for a while: keyed by data version and settings generation, so a stale one is never asked for.
+"""Results of queries, kept for a while under the data version and the settings generation that they belong to.
 
-A cache that is away only makes answers slower.
+So a stale one is never asked for. A cache that is away only makes answers slower.
 """
 
 import hashlib

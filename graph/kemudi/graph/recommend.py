@@ -4,11 +4,11 @@ Collaborative
     score(k) = sum over classmates c who take k of shared(c), the number of classes that c and the student share.
     Neighbourhood-based collaborative filtering with unnormalised overlap as the weight (Herlocker et al., 1999).
 Similarity
-    score(k) = sum over the student's classes s of J(s, k), with J(s, k) = |S∩K| / |S∪K| over the students of two classes
-    (Jaccard, 1912): item-based filtering by co-enrolment (Sarwar et al., 2001).
+    score(k) = sum over the student's classes s of J(s, k), where J is the number of students who take both, divided by
+    the number who take either (Jaccard, 1912): item-based filtering by co-enrolment (Sarwar et al., 2001).
 Hybrid
-    score(k) = sum over both rankings of weight / (60 + rank(k)): weighted reciprocal rank fusion (Cormack et al., 2009).
-    Ranks begin at 1; a class that a ranking lacks gets nothing from it.
+    score(k) = sum over both rankings of weight / (60 + rank(k)): weighted reciprocal rank fusion (Cormack et al.,
+    2009). Ranks begin at 1; a class that a ranking lacks gets nothing from it.
 
 A class that the student takes is never among the candidates. Ties are broken by `kode`.
 """

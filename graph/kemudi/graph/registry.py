@@ -32,6 +32,8 @@ from kemudi.schema.errors import UnavailableError, UsageError
 
 METADATA: Final = MetaData()
 
+_PARAMETERS: Final = 500
+
 MAHASISWA: Final = Table(
     "mahasiswa",
     METADATA,
@@ -128,6 +130,13 @@ class Registry:
                 connection.scalar(select(func.count()).select_from(table).where(~table.c.deleted)) or 0
             )
 
+    def count_between(self, after_id: int, until_id: int) -> int:
+        """Rows with `after_id < id <= until_id`, deleted ones included."""
+        table = RIWAYAT_PENDIDIKAN
+        query = select(func.count()).select_from(table).where(table.c.id > after_id, table.c.id <= until_id)
+        with self._reading() as connection:
+            return int(connection.scalar(query) or 0)
+
     def highest_id(self) -> int:
         """The largest primary key, deleted rows included; 0 when there are none."""
         with self._reading() as connection:
@@ -203,27 +212,30 @@ class Registry:
         return [Row(0, nim, names[nim], kode, titles[kode], deleted=False) for nim, kode in sorted(live)]
 
     def live_pairs(self, pairs: list[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those of `pairs` (at most some hundred) that a live row still holds."""
-        if not pairs:
-            return set()
+        """Those of `pairs` that a live row still holds."""
         table = RIWAYAT_PENDIDIKAN
         students = sorted({nim for nim, _ in pairs})
-        query = (
-            select(table.c.nim, table.c.kode)
-            .distinct()
-            .where(~table.c.deleted)
-            .where(table.c.nim.in_(students))
-        )
-        wanted = set(pairs)
+        found: set[tuple[str, str]] = set()
         with self._reading() as connection:
-            return {(found[0], found[1]) for found in connection.execute(query)} & wanted
+            # In parts, since databases bound the parameters of a statement.
+            for start in range(0, len(students), _PARAMETERS):
+                query = (
+                    select(table.c.nim, table.c.kode)
+                    .distinct()
+                    .where(~table.c.deleted, table.c.nim.in_(students[start : start + _PARAMETERS]))
+                )
+                found.update((each[0], each[1]) for each in connection.execute(query))
+        return found & set(pairs)
 
     def _names(self, table: Table, keys: set[str]) -> dict[str, str]:
-        key, name = table.primary_key.columns[0], table.c.nama
+        key, name, wanted = table.primary_key.columns[0], table.c.nama, sorted(keys)
         with self._reading() as connection:
             return {
                 found[0]: found[1]
-                for found in connection.execute(select(key, name).where(key.in_(sorted(keys))))
+                for start in range(0, len(wanted), _PARAMETERS)
+                for found in connection.execute(
+                    select(key, name).where(key.in_(wanted[start : start + _PARAMETERS]))
+                )
             }
 
     def watermark(self) -> tuple[int, str]:

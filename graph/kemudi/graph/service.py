@@ -1,6 +1,7 @@
 """The graph service as a class: every call obeys the settings of one revision."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final, Protocol
 
 from kemudi.graph.cache import NoCache, ResultCache
@@ -42,6 +43,10 @@ class GraphService:
         self._config = config
         self._store = store
         self._cache = cache or NoCache()
+
+    def at(self, settings: Settings) -> "GraphService":
+        """The same service obeying one pinned revision, for a caller that must know which one it was."""
+        return GraphService(_Pinned(settings), self._store, self._cache)
 
     def students(self, after: str = "", limit: int = 100) -> list[Record]:
         """A page of students `{nim, nama}` behind a nim, in its order."""
@@ -109,15 +114,15 @@ class GraphService:
 
             def compute() -> list[Record]:
                 found = self._read(settings, query, nim=nim, limit=most)
-                # An answer proves that the student exists; only an empty one leaves the question open.
-                return found or (self._student(settings, nim) and [])
+                if not found:  # an answer proves that the student exists; only an empty one leaves it open
+                    self._student(settings, nim)
+                return found
 
             return self._cached(settings, (query, nim, most), compute)
 
     def _collaborative(self, settings: Settings, nim: str, most: int) -> list[Candidate]:
         records = self._read(settings, "collaborative", nim=nim, limit=most)
-        candidates = ordered(Candidate(record["kode"], record["nama"], record["score"]) for record in records)
-        return self._explained(settings, nim, candidates)
+        return self._explained(settings, nim, _counted(records))
 
     def _similar(self, settings: Settings, nim: str, most: int) -> list[Candidate]:
         common = self._read(settings, "co_enrolment", nim=nim)
@@ -139,8 +144,7 @@ class GraphService:
         return self._explained(settings, nim, best)
 
     def _most_taken(self, settings: Settings, nim: str, most: int) -> list[Candidate]:
-        records = self._read(settings, "most_taken", nim=nim, limit=most)
-        return [Candidate(record["kode"], record["nama"], record["score"]) for record in records]
+        return _counted(self._read(settings, "most_taken", nim=nim, limit=most))
 
     def _explained(self, settings: Settings, nim: str, candidates: list[Candidate]) -> list[Candidate]:
         if not candidates:
@@ -165,6 +169,21 @@ class GraphService:
         if not settings["GRAPH_CACHE_ENABLED"]:
             return compute()
         return self._cache.through((settings.generation, *name), settings["CACHE_TTL"], compute)
+
+
+class _Pinned:
+    """A configuration that is one revision for ever."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def pin(self) -> Any:  # a context manager, as of the client
+        return nullcontext(self._settings)
+
+
+def _counted(records: list[Record]) -> list[Candidate]:
+    # A sum of integers is a Decimal on one store and an int on the other.
+    return ordered(Candidate(each["kode"], each["nama"], int(each["score"])) for each in records)
 
 
 def _require_enabled(settings: Settings) -> None:

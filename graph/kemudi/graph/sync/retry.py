@@ -1,0 +1,36 @@
+"""Try again what may succeed later: by class of error, with growing, jittered pauses."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from kemudi.graph.sync.gate import StoppedError
+from kemudi.schema.errors import UnavailableError
+
+_FIRST_SECONDS: Final = 0.2
+_LONGEST_SECONDS: Final = 10.0
+
+T = TypeVar("T")
+
+
+def retried(
+    action: Callable[[], T], attempts: Callable[[], int], ending: threading.Event, told: Callable[[str], None]
+) -> T:
+    """The result of `action`, tried again after an UnavailableError as often as `attempts()` says then.
+
+    Each failure is told. Raises the last error, or StoppedError when the process ends meanwhile; any other error at
+    once, since trying again would not help.
+    """
+    failures = 0
+    while True:
+        try:
+            return action()
+        except UnavailableError as error:
+            failures += 1
+            if failures > attempts():
+                raise
+            told(str(error))
+            pause = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** (failures - 1))
+            if ending.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311  # jitter, not secrecy
+                raise StoppedError("the process ends; the checkpoint is kept") from error
