@@ -55,7 +55,8 @@ class Bench:
         gate: Why nothing may be published now, None when it may.
         settled: The revision that needs no other look.
         bad: Commits that were rejected, so that they are not looked at again.
-        reserved: A serial taken for content that could not be published yet.
+        spare: A serial that was reserved ahead, for the next save.
+        reserved: The generation of content that could not be published yet.
     """
 
     env: str
@@ -82,6 +83,7 @@ class Bench:
     gate: Stopped | None = None
     settled: str | None = None
     bad: dict[str, Rejected] = field(default_factory=dict)
+    spare: int | None = None
     reserved: tuple[str, Generation] | None = None
 
     def __post_init__(self) -> None:
@@ -125,6 +127,18 @@ class Bench:
         if self.accepted is not None:
             document["accepted"] = {"era": self.accepted.era, "tip": self.accepted.tip}
         write_json(self.record, document, durable=False)
+
+    def take_serial(self, at_least: int) -> int:
+        """The next local serial. It was written down before it is used, so that no restart gives it again."""
+        self.reserve_serial(f"at least {at_least}")
+        assert self.spare is not None  # noqa: S101  # reserved just now
+        self.serial, self.spare = max(self.spare, at_least), None
+        return self.serial
+
+    def reserve_serial(self, why: str) -> None:
+        """Write the next serial down ahead: waiting for the disk would be most of the time of serving a save."""
+        if self.spare is None:
+            self.spare = self.local.advance(self.env, why)
 
     def accept(self, era: int, tip: str) -> None:
         """Let a rewritten history pass."""

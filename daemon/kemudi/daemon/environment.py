@@ -271,6 +271,8 @@ class Environment:
         if attempt.published:
             self.bench.remember()
             self.telemetry.published(self.bench, before, attempt)
+            if self.bench.mode == "worktree":
+                self.bench.reserve_serial(f"after {attempt.snapshot.manifest.revision}")
         failpoint("daemon.announced")
 
     def _rejection_of(self, attempt: Attempt) -> Stopped | None:

@@ -303,7 +303,7 @@ def _generation(bench: Bench, attempt: Attempt) -> Generation:
     if isinstance(decision, (Rewritten, Unchanged)):
         raise Stopped(Reason.STALE, "what is applied changed during the reconcile")
     if decision.advance:
-        bench.serial = max(bench.local.advance(bench.env, f"serve {seen.revision}"), decision.floor)
+        bench.take_serial(decision.floor)
     generation = decision.generation(bench.serial)
     if applied is not None and generation <= applied.generation:
         raise Stopped(Reason.INTERNAL_ERROR, f"generation {generation} would not follow {applied.generation}")
