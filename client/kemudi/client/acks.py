@@ -14,7 +14,7 @@ from kemudi.store.values import Acknowledgement, utc_text
 
 TTL_SECONDS: Final = 30.0
 REFRESH_SECONDS: Final = 10.0
-MOST_NAMES: Final = 1_000
+MOST_PENDING: Final = 1_000
 
 
 def new_instance() -> str:
@@ -45,8 +45,8 @@ def acknowledgement(
         generation="" if snapshot.generation is None else str(snapshot.generation),
         state="refused" if refused_revision else "current",
         reason=reason,
-        restart_pending=serving.restart_pending[:MOST_NAMES],
-        keys_read=tuple(sorted(serving.keys_read)[:MOST_NAMES]),
+        restart_pending=serving.restart_pending[:MOST_PENDING],
+        keys_read=tuple(sorted(serving.keys_read)),
         at=utc_text(),
         refused_revision=refused_revision,
     )

@@ -44,7 +44,7 @@ class Client(Readable):
 
     def pin(self) -> View:
         """The settings of this moment, for a whole unit of work: `with config.pin() as view: view["SYNC_TIMEOUT"]`."""
-        return View(self._live.served)
+        return View(self._live.cache)
 
     def bind(self, model: type[ModelT]) -> ModelT:
         """A live, read-only instance of a pydantic model: `sync.SYNC_BATCH_SIZE` is always what is served.

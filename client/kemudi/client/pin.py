@@ -5,7 +5,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel
 
 from kemudi.client.binding import fixed
-from kemudi.client.view import Live, Readable, Served
+from kemudi.client.view import Cache, Live, Readable
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -18,8 +18,8 @@ class View(Readable):
 
     __slots__ = ()
 
-    def __init__(self, served: Served) -> None:
-        super().__init__(Live(served))
+    def __init__(self, cache: Cache) -> None:
+        super().__init__(Live(cache))
 
     def bind(self, model: type[ModelT]) -> ModelT:
         """The model at this snapshot, read-only. Raises BindingRefusedError, SecretUnreadableError."""

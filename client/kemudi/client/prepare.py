@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from kemudi.client.diff import changed_names, selected
 from kemudi.client.masking import described, masked
-from kemudi.client.view import Selection, Served, plaintexts
+from kemudi.client.view import Selection, Served, cache_of, plaintexts
 
 TIMEOUT_SECONDS: Final = 10.0
 
@@ -109,7 +109,7 @@ class Preparations:
         for preparation in self._registered:
             wanted = selected(preparation.selector, candidate)
             if changed & (wanted | selected(preparation.selector, accepted)):
-                asked.append((preparation, preparation.ask(Selection(candidate, wanted))))
+                asked.append((preparation, preparation.ask(Selection(cache_of(candidate), wanted))))
         for preparation, answer in asked:
             problem = answer()
             if problem is not None:

@@ -20,7 +20,7 @@ from kemudi.client.restart import Pins
 from kemudi.client.secrets import SecretReader
 from kemudi.client.snapshot import EMPTY_INDEX, Entry, Sealed, Snapshot, changed_categories, index_of
 from kemudi.client.subscription import Subscriptions
-from kemudi.client.view import Live, Served, plaintexts
+from kemudi.client.view import Live, Served, cache_of, plaintexts
 from kemudi.schema.secret import Secret
 
 FREEZE_ABOVE_SETTINGS: Final = 5_000
@@ -64,7 +64,7 @@ class Serving:
         self.subscriptions = Subscriptions(threaded=threaded)
         self.bindings = Bindings()
         self._state = self._first(snapshot)
-        self.live = Live(self._state.pinned)
+        self.live = Live(cache_of(self._state.pinned))
 
     @property
     def snapshot(self) -> Snapshot:
@@ -96,7 +96,7 @@ class Serving:
                 if _is_older(snapshot, self.snapshot):
                     return None
                 self._state = self._first(snapshot)
-                self.live.served = self._state.pinned
+                self.live.swap(self._state.pinned)
                 _freeze_if_big(None, snapshot)
                 return None
         accepted = self._state.accepted
@@ -169,7 +169,7 @@ class Serving:
         old, new = self.live.served, self._composed(state)
         fresh = self.bindings.fitted(old, new)
         self._state = state
-        self.live.served = new
+        self.live.swap(new)
         for binding, instance in fresh:
             binding.adopt(instance)
         self.subscriptions.announce(old, new)

@@ -179,6 +179,21 @@ def test_a_keyset_of_other_categories_says_so(bench_with):
         config["P"]
 
 
+def test_a_member_of_an_enum_is_a_name(bench):
+    """Any kind of text that equals a name reads it, also before the name itself was read."""
+    from enum import Enum, StrEnum
+
+    class Modern(StrEnum):
+        A = "A"
+
+    class Classic(str, Enum):  # noqa: UP042 - how it was written before StrEnum
+        B = "B"
+
+    config = bench.start({"sync": {"A": 1, "B": 2}})
+    assert (config[Modern.A], config.get(Classic.B), config["A"], config["B"]) == (1, 2, 1, 2)
+    assert all(type(key) is str for key in config._live.cache)
+
+
 def test_names_read_are_noted_once_and_kept(bench):
     """Which settings were read is known across swaps; settings that nobody read are not listed."""
     config = bench.start({"sync": {"A": 1, "B": 2, "C": 3}})
