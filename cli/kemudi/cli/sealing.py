@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kemudi.repo.edits import set_value
-from kemudi.repo.secrets import seal
-from kemudi.schema.envelope import Context, Envelope
 
 from kemudi.cli.workspace import Workspace, find_root, open_workspace
+from kemudi.repo.edits import set_value
+from kemudi.repo.secrets import seal
 from kemudi.schema.contract import Contract, SettingSpec
+from kemudi.schema.documents import JSON
+from kemudi.schema.envelope import Context, Envelope
 from kemudi.schema.errors import FindingsError, UsageError
 
 
@@ -80,7 +81,7 @@ def _typed(spec: SettingSpec, text: str) -> Any:  # JSON
         raise UsageError(f"the value of {spec.key} is not a JSON {spec.type}") from None
 
 
-def _seal(workspace: Workspace, contract: Contract, spec: SettingSpec, layer: str, value: object) -> Path:
+def _seal(workspace: Workspace, contract: Contract, spec: SettingSpec, layer: str, value: JSON) -> Path:
     state, manifest = workspace.state, workspace.state.manifest
     layers = _layers(workspace)
     if layer not in layers:

@@ -1,6 +1,7 @@
 """Run a sync here, or have the process that owns the graph run it, with a progress bar on a terminal."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Console
@@ -67,7 +68,7 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _show(progress: Progress, task: Any, status: dict[str, Any]) -> None:  # rich's TaskID
+def _show(progress: Progress, task: Any, status: Mapping[str, Any]) -> None:  # rich's TaskID
     rate = f"{status['rate']:.0f} rows/s" if status.get("rate") else ""
     progress.update(
         task,

@@ -5,14 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from kemudi.repo.edits import set_value
-from kemudi.repo.porcelain import commit_all, initialise
-
 from kemudi.cli.example import example_folder
 from kemudi.cli.keys import KeyFiles, make_keys
 from kemudi.cli.sealing import reseal, write_recipients
 from kemudi.cli.up.layout import Layout
 from kemudi.cli.workspace import open_workspace
+from kemudi.repo.edits import set_value
+from kemudi.repo.layout import find
+from kemudi.repo.porcelain import KEMUDI, commit_all, identity, initialise
 
 SERVICES: Final = ("graph", "sync")
 PASSWORD_KEY: Final = "NEO4J_PASSWORD"  # noqa: S105  # a setting's name
@@ -49,9 +49,17 @@ def seed(layout: Layout, keys: KeyFiles, neo4j: tuple[str, str] | None) -> str:
     if uri is not None:
         _set_uri(building, uri)
     reseal(building, PASSWORD_KEY, password)
+    _allow_commits(building)
     commit_all(building, "Start from the worked example\n\nRecipients and password are of this machine.")
     building.rename(layout.repo)
     return f"{layout.repo}, seeded from the worked example"
+
+
+def _allow_commits(folder: Path) -> None:
+    """Give the scratch repository an author of its own where the machine has none, so that `git commit` works."""
+    if identity(find(folder)) == KEMUDI:
+        with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
+            config.write(f"[user]\n\tname = {KEMUDI.name}\n\temail = {KEMUDI.email}\n")
 
 
 def _set_uri(folder: Path, uri: str) -> None:
