@@ -26,6 +26,7 @@ from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
 from watchdog.observers.inotify_c import InotifyConstants, Mask
 
 from kemudi.daemon.trigger import Cause, Trigger
+from kemudi.repo.paths import is_read
 
 _REF_FILES: Final = frozenset({"HEAD", "packed-refs"})
 _EVENTS: Final[list[type[FileSystemEvent]]] = [
@@ -181,10 +182,11 @@ def _tree_reaction(trigger: Trigger, root: str) -> Callable[[FileSystemEvent, st
     def react(event: FileSystemEvent, path: str) -> None:
         if not path.startswith(prefix) or path.startswith(prefix + ".git"):
             return
+        relative = path[len(prefix) :]
         if isinstance(event, _FOLDERS):
             trigger.ring(Cause.WATCH, rescan=True)
-        else:
-            trigger.ring(Cause.WATCH, path=path[len(prefix) :])
+        elif is_read(relative, "file"):
+            trigger.ring(Cause.WATCH, path=relative)
 
     return react
 
