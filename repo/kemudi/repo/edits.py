@@ -16,7 +16,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
-from kemudi.repo.loose import replace_file
+from kemudi.repo.loose import read_regular, replace_file
 from kemudi.schema.documents import JSON, Document, read_document
 from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.refusals import LIMIT_BYTES
@@ -115,7 +115,11 @@ def _text(text: str, quote: str, *, flow: bool) -> str:
         return "'" + text.replace("'", "''") + "'"
     # JSON's strings are YAML's; what no editor shows is spelled out.
     spelled = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else "".join(f"\\u{u:04x}" for u in _units(c)) for c in spelled)
+    return "".join(each if each.isprintable() else _escape(ord(each)) for each in spelled)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _may_be_plain(text: str, *, flow: bool) -> bool:
@@ -124,11 +128,6 @@ def _may_be_plain(text: str, *, flow: bool) -> bool:
     if text.lower() in _WORDS or text.endswith(":") or read_plain(text) != text:
         return False
     return bool(_PLAIN.fullmatch(text) or _SEALED.fullmatch(text))
-
-
-def _units(character: str) -> list[int]:
-    raw = character.encode("utf-16-be", "surrogatepass")
-    return [int.from_bytes(raw[i : i + 2], "big") for i in range(0, len(raw), 2)]
 
 
 def _line(text: str, key: str, value: JSON) -> str:
@@ -264,16 +263,12 @@ def _edit(path: Path, change: Callable[[str], str]) -> bool:
 
 def _load(path: Path) -> tuple[tuple[int, ...] | None, int | None, bytes]:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        found, data = read_regular(path, LIMIT_BYTES + 1)
     except FileNotFoundError:
         return None, None, header(path).encode()
     except OSError as error:
         raise UsageError(f"{path} cannot be edited: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} is not a regular file")
-        return _stamp_of(found), stat.S_IMODE(found.st_mode), file.read(LIMIT_BYTES + 1)
+    return _stamp_of(found), stat.S_IMODE(found.st_mode), data
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

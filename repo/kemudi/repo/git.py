@@ -113,7 +113,7 @@ class Git:
             if error.code == 1 or "unknown revision" in error.stderr or "bad revision" in error.stderr:
                 return None
             raise
-        return check_sha(found)
+        return found if SHA.fullmatch(found) else None
 
     def tree_of(self, sha: str) -> str:
         """The root tree of a commit."""

@@ -1,14 +1,45 @@
 """Objects and small files written in process, so that a reader sees the old or the new and a crash leaves either."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
+import stat
 import zlib
 from pathlib import Path
 from typing import Final
 
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def read_regular(
+    path: Path | str, limit: int | None = None, *, folder: int | None = None, follow: bool = False
+) -> tuple[os.stat_result, bytes]:
+    """A regular file's status and content. What is no regular file is neither waited for nor read.
+
+    Args:
+        path: The file; relative to `folder` if that is given.
+        limit: At most so many bytes; None: all.
+        folder: An open folder.
+        follow: Whether `path` may be a symlink.
+
+    Raises OSError, `EINVAL` for what is no regular file.
+    """
+    handle = os.open(path, _READ if follow else _READ | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        parts = []
+        left = found.st_size + (1 << 16) if limit is None else limit
+        while left > 0 and (part := os.read(handle, min(left, 1 << 20))):
+            parts.append(part)
+            left -= len(part)
+        return found, b"".join(parts)
+    finally:
+        os.close(handle)
 
 
 def write_object(git_dir: Path, kind: str, data: bytes, *, durable: bool) -> str:

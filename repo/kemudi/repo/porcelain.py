@@ -23,12 +23,11 @@ from kemudi.repo import layout
 from kemudi.repo.errors import GitFailedError, HeadMovedError, NoConfigRepositoryError
 from kemudi.repo.git import NO_COMMIT, Git, locked_error, program
 from kemudi.repo.layout import Layout
-from kemudi.repo.loose import write_object
+from kemudi.repo.loose import read_regular, write_object
 from kemudi.repo.refs import Head, Refs, check_ref_part
 from kemudi.schema.errors import ConflictError, UsageError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PLAIN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _PERSON: Final = re.compile(r"[^<>\x00-\x1f\x7f]*[^<>\x00-\x20\x7f][^<>\x00-\x1f\x7f]*")
 
 
@@ -162,19 +161,15 @@ def _stored(where: Layout, name: str) -> _Content | None:
             below = os.open(folder, _FOLDER, dir_fd=handle)
             os.close(handle)
             handle = below
-        opened = os.open(last, _PLAIN, dir_fd=handle)
+        found, data = read_regular(last, folder=handle)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"{name} cannot be committed: {error.strerror}") from None
     finally:
         os.close(handle)
-    with os.fdopen(opened, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{name} cannot be committed: it is not a regular file")
-        sha = write_object(where.common_dir, "blob", file.read(), durable=True)
-    return _Content("100755" if mode & stat.S_IXUSR else "100644", sha)
+    sha = write_object(where.common_dir, "blob", data, durable=True)
+    return _Content("100755" if found.st_mode & stat.S_IXUSR else "100644", sha)
 
 
 def _tree(where: Layout, index: Path, head: str | None, contents: Mapping[str, _Content | None]) -> str:

@@ -19,6 +19,7 @@ from kemudi.repo.errors import (
     WrongContextError,
     WrongSealedTypeError,
 )
+from kemudi.repo.loose import read_regular
 from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import (
     Context,
@@ -192,7 +193,9 @@ def _recipient(key: str) -> Any:
             return pyrage.ssh.Recipient.from_str(key)
         return pyrage.x25519.Recipient.from_str(key)
     except pyrage.RecipientError:
-        raise UsageError(f"{key[:70]!r} is not a public key of age or SSH") from None
+        # Whoever mixes the two up must not find a private key in a log.
+        shown = repr(key[:70]) if key.startswith(("age1", "ssh-")) else "a recipient"
+        raise UsageError(f"{shown} is not a public key of age or SSH") from None
 
 
 def _identity(text: str) -> Any:
@@ -206,19 +209,16 @@ def _identity(text: str) -> Any:
 
 def _private_text(path: Path) -> str:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        # Kubernetes mounts its secrets as symlinks, so one is followed here.
+        found, data = read_regular(path, _LARGEST_FILE, follow=True)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} is not a file")
-        if found.st_mode & _OTHERS:
-            raise RefusedError(
-                f"{path} can be read by others than its owner (mode {stat.S_IMODE(found.st_mode):04o})",
-                hint=f"chmod 600 {path}",
-            )
-        return file.read(_LARGEST_FILE).decode("utf-8", "replace")
+    if found.st_mode & _OTHERS:
+        raise RefusedError(
+            f"{path} can be read by others than its owner (mode {stat.S_IMODE(found.st_mode):04o})",
+            hint=f"chmod 600 {path}",
+        )
+    return data.decode("utf-8", "replace")
 
 
 def _size_only(error: ValueError) -> str:
