@@ -105,7 +105,19 @@ def _options() -> dict[str, Any]:
         "protocol": 2,
         "socket_read_size": READ_BYTES,
         "driver_info": None,  # CLIENT SETINFO is not among a reader's rights
+        "redis_connect_func": _greet,
     }
+
+
+def _greet(connection: Any) -> None:
+    """Log in, then ask once.
+
+    Over TLS 1.3 the server sends session tickets behind the handshake. A pool would take them for a stray answer, and
+    give up a connection on which nothing was read yet.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    connection.read_response()
 
 
 def _parsed(url: str) -> dict[str, Any]:
