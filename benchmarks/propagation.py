@@ -219,6 +219,15 @@ def saves(folder: Path, port: int, count: int, settings: int) -> list[float]:
     return taken
 
 
+def names_in(events: bytes) -> Iterator[str]:
+    """The file names in a buffer of inotify(7) events."""
+    offset = 0
+    while offset < len(events):
+        length = struct.unpack_from("iIII", events, offset)[3]
+        yield events[offset + 16 : offset + 16 + length].rstrip(b"\0").decode()
+        offset += 16 + length
+
+
 def floor(folder: Path, port: int, count: int) -> list[float]:
     """Milliseconds of a bare chain: inotify event, PUBLISH of the file's content, SUBSCRIBE in another process."""
     watched = folder / "watched"
@@ -230,11 +239,9 @@ def floor(folder: Path, port: int, count: int) -> list[float]:
     if child == 0:
         publisher = redis.Redis(port=port)
         while True:
-            data = os.read(descriptor, 65536)
-            length = struct.unpack_from("iIII", data)[3]
-            name = data[16 : 16 + length].rstrip(b"\0").decode()
-            if not name.startswith("."):
-                publisher.publish("floor", (watched / name).read_text().split()[1])
+            for name in names_in(os.read(descriptor, 65536)):
+                if not name.startswith("."):
+                    publisher.publish("floor", (watched / name).read_text().split()[1])
     taken = []
     try:
         with running([sys.executable, "-c", FLOOR_READER, str(port)]) as reader:
