@@ -280,6 +280,7 @@ def test_what_is_no_schema_is_refused_with_the_path_of_the_keyword(engine: Any) 
         ({"properties": {"KEY": {"items": {"type": "integer"}}}}, {"KEY": [1, "x"]}, "type", ("KEY", 1)),
         ({"additionalProperties": False}, {"KEY": 0}, "additionalProperties", ()),
         ({"required": ["KEY"]}, {}, "required", ()),
+        ({"propertyNames": {"enum": ["A"]}}, {"B": 1}, "propertyNames", ()),
         ({"dependentRequired": {"A": ["B"]}}, {"A": 1}, "dependentRequired", ()),
         ({"if": {"required": ["A"]}, "then": {"required": ["B"]}}, {"A": 1}, "required", ()),
     ],

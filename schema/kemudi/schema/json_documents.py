@@ -13,6 +13,7 @@ from kemudi.schema.scalars import LARGEST_INTEGER
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]}]+', re.DOTALL)
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,:\[\]{}"]+', re.DOTALL)
 _LONGEST_NUMBER: Final = 128
 
 
@@ -40,7 +41,11 @@ class JsonDocument:
 
 
 class _RefusedError(ValueError):
-    """Content that is JSON to the parser and not to us."""
+    """Content that is JSON to the parser and not to us; `token` is its text, `""` where it has no one place."""
+
+    def __init__(self, message: str, token: str = "") -> None:
+        super().__init__(message)
+        self.token = token
 
 
 def read_json(data: bytes, file: str) -> tuple[JsonDocument | None, tuple[Finding, ...]]:
@@ -60,9 +65,11 @@ def read_json(data: bytes, file: str) -> tuple[JsonDocument | None, tuple[Findin
     except json.JSONDecodeError as error:
         message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         return None, (Finding(file, error.lineno, error.colno, rules.CONTRACT_JSON, message=message),)
-    except (_RefusedError, RecursionError) as error:
-        message = str(error) if isinstance(error, _RefusedError) else _TOO_DEEP
-        return None, (Finding(file, 1, 1, rules.CONTRACT_JSON, message=message),)
+    except _RefusedError as error:
+        line, column = _position(text, _find(text, error.token))
+        return None, (Finding(file, line, column, rules.CONTRACT_JSON, message=str(error)),)
+    except RecursionError:
+        return None, (Finding(file, 1, 1, rules.CONTRACT_JSON, message=_TOO_DEEP),)
     if not isinstance(values, dict):
         return None, (Finding(file, 1, 1, rules.CONTRACT_JSON, message="a contract must be a JSON object"),)
     return JsonDocument(file, text, values), ()
@@ -76,24 +83,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _RefusedError(f"the key {twice!r} stands twice in one object")
+        raise _RefusedError(f"the key {twice!r} stands twice in one object", json.dumps(twice))
     return values
 
 
 def _constant(name: str) -> NoReturn:
-    raise _RefusedError(f"{name} is not a JSON number")
+    raise _RefusedError(f"{name} is not a JSON number", name)
 
 
 def _integer(text: str) -> int:
     if len(text) > _LONGEST_NUMBER or abs(value := int(text)) > LARGEST_INTEGER:
-        raise _RefusedError("an integer of more than 64 bits is not read")
+        raise _RefusedError("an integer of more than 64 bits is not read", text)
     return value
 
 
 def _float(text: str) -> float:
     value = float(text) if len(text) <= _LONGEST_NUMBER else float("inf")
     if value in (float("inf"), float("-inf")):
-        raise _RefusedError("a number beyond the range of 64-bit floats is not read")
+        raise _RefusedError("a number beyond the range of 64-bit floats is not read", text)
     return value
 
 
@@ -108,6 +115,12 @@ def _refuse_deep(values: JSON, depth: int = 1) -> None:
     if isinstance(values, dict | list):
         for inner in values.values() if isinstance(values, dict) else values:
             _refuse_deep(inner, depth + 1)
+
+
+def _find(text: str, token: str) -> int:
+    """Where a token stands; its second place if there is one, as for the key that stands twice."""
+    found = [match.start() for match in _TOKEN.finditer(text) if match.group() == token]
+    return found[min(1, len(found) - 1)] if found else 0
 
 
 def _skip(text: str, index: int) -> int:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kemudi.schema import rules
 from kemudi.schema.documents import JSON, escape
+from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.validator import Violation, compile_schema
 
 if TYPE_CHECKING:
     from kemudi.schema.contract import SettingSpec
-    from kemudi.schema.validator import Violation
 
 _LONGEST_SHOWN: Final = 60
 _TYPES: Final = {
@@ -81,6 +82,8 @@ def value_problem(
     if spec.sensitive:
         return Problem(rule, spec.key, f"{spec.key} must be {expected}; its value is not shown", None)
     if rule == rules.STRUCTURE:
+        if violation.keyword == "propertyNames" and isinstance(found, dict):
+            return _names(spec.key, name, schema, found, root, pointer)
         return Problem(rule, spec.key, _structure(name, violation, schema, found), None, pointer)
     if value is None and not path and written == "":
         hint = "write a value, or delete the line: then a lower layer or the default is served"
@@ -151,11 +154,8 @@ def shown(value: JSON, written: str | None = None) -> str:
     if written and not isinstance(value, str | dict | list):
         text = written
     elif isinstance(value, str):
-        text = (
-            f'the text "{value}"'
-            if written is not None or not value
-            else json.dumps(value, ensure_ascii=False)
-        )
+        quoted = json.dumps(value, ensure_ascii=False)
+        text = f"the text {quoted}" if written else quoted if value else "empty text"
     else:
         text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
@@ -181,8 +181,6 @@ def _hint_for_text(kinds: Any, schema: Mapping[str, Any], value: str) -> str | N
         meant = "false" if word in _FALSE_WORDS else "true" if word in _TRUE_WORDS else None
         return f"did you mean {meant}? In YAML 1.2 {value} is text" if meant else None
     if "enum" in schema:
-        from kemudi.schema.nearest import did_you_mean
-
         return did_you_mean(value, [each for each in schema["enum"] if isinstance(each, str)])
     if kinds in ("integer", "number"):
         return _hint_for_number(value)
@@ -195,7 +193,7 @@ def _hint_for_number(value: str) -> str | None:
         number = 0
         for part in parts:
             number = number * 60 + int(part)
-        return f"{value} is text; YAML 1.1 read it as {number}, counted in sixties: write the number you mean"
+        return f"{value} is text; YAML 1.1 read it as {number}, in sixties: write the number meant"
     digits = value.replace("_", "").replace(",", "")
     if digits.isascii() and digits.isdigit() and len(digits) < 17:
         return f"write {int(digits)}, without quotes or separators"
@@ -210,6 +208,24 @@ def _is(value: JSON) -> str:
     return f"the number {json.dumps(value)}"
 
 
+def _names(
+    key: str,
+    name: str,
+    schema: Mapping[str, Any],
+    found: Mapping[str, Any],
+    root: Mapping[str, Any],
+    pointer: str,
+) -> Problem:
+    allowed = schema.get("propertyNames", True)
+    check = compile_schema({"$defs": root.get("$defs", {}), "allOf": [allowed]})
+    bad = [each for each in found if not check.is_valid(each)]
+    choices = _dereferenced(allowed, root).get("enum", [])
+    hint = did_you_mean(bad[0], [each for each in choices if isinstance(each, str)]) if bad else None
+    hint = hint or (f"the names are {_listed([str(each) for each in choices])}" if choices else None)
+    below = f"{pointer}/{escape(bad[0])}" if bad else pointer
+    return Problem(rules.STRUCTURE, key, f"{name} must not hold {_listed(bad)}", hint, below)
+
+
 def _structure(name: str, violation: Violation, schema: Mapping[str, Any], found: JSON) -> str:
     keyword, expected = violation.keyword, schema.get(violation.keyword)
     if keyword == "required" and isinstance(found, dict):
@@ -218,8 +234,6 @@ def _structure(name: str, violation: Violation, schema: Mapping[str, Any], found
     if keyword in ("additionalProperties", "unevaluatedProperties") and isinstance(found, dict):
         unknown = [each for each in found if each not in schema.get("properties", {})]
         return f"{name} must not hold {_listed(unknown)}"
-    if keyword == "propertyNames" or keyword in ("enum", "pattern"):
-        return f"a name within {name} is not allowed"
     counts = {
         "minItems": f"must have at least {expected} items",
         "maxItems": f"must have at most {expected} items",
@@ -249,8 +263,8 @@ def _told(
         schema = {"type": kind, **_property(rule, first, violation.keyword)}
         name, found = spoken(first, violation.path[1:]), _follow(values, violation.path)
         reason = [key for key in _mentioned(rule.get("if", {}), settings) if key in values and key != first]
-        because = f", because of {_listed(reason)}" if reason else ""
-        return f"{name} must be {expectation(schema)} here, and is {shown(found)}{because}"
+        suffix = f", because of {_listed(reason)}" if reason else ""
+        return f"{name} must be {expectation(schema)} here, and is {shown(found)}{suffix}"
     return "the settings of this category contradict each other"
 
 

@@ -42,7 +42,8 @@ def setting(
         unit: `seconds`, `rows`, …
         expires: The day, `YYYY-MM-DD`, by which the setting should be gone.
         bigint: Allow integers beyond ±2^53.
-        constraints: Handed to `pydantic.Field`: `ge`, `le`, `pattern`, `min_length`, …
+        constraints: Handed to `pydantic.Field`: `ge`, `le`, `pattern`, `min_length`, … Those of a secret stand
+            within its type: `Secret[Annotated[str, Field(min_length=8)]]`.
     """
     notes: dict[str, Any] = dict(constraints.pop("json_schema_extra", None) or {})
     annotations: dict[str, object] = {

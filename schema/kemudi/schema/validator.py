@@ -100,14 +100,14 @@ class _Reference:
         return not self._errors(instance, at_most=1)
 
     def violations(self, instance: JSON) -> tuple[Violation, ...]:
-        return tuple(
-            Violation(
-                str(error.validator or error.absolute_schema_path[-1]),
-                tuple(error.absolute_path),
-                tuple(error.absolute_schema_path),
+        found = []
+        for error in self._errors(instance):
+            schema_path = tuple(error.absolute_schema_path)
+            keyword = (
+                "propertyNames" if "propertyNames" in schema_path else error.validator or schema_path[-1]
             )
-            for error in self._errors(instance)
-        )
+            found.append(Violation(str(keyword), tuple(error.absolute_path), schema_path))
+        return tuple(found)
 
     def _errors(self, instance: JSON, at_most: int | None = None) -> list[Any]:
         from referencing.exceptions import Unresolvable
