@@ -65,7 +65,7 @@ def judge(
     applied = status.applied
     served = applied.revision if applied is not None else None
     shown = tuple(_as_seen(client, applied, contains) for client in clients)
-    if applied is None or not contains(applied.base or applied.revision):
+    if applied is None or not contains(applied.revision):
         if status.rejected is not None and status.rejected == revision:
             message = f"{revision[:12]} was rejected: {status.ready.message}"
             errors = tuple(finding.as_json() for finding in status.errors)

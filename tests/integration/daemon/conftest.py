@@ -55,7 +55,12 @@ class Repo:
 
     def git(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", *arguments], cwd=self.path, capture_output=True, text=True, check=False, env=git_environment()
+            ["git", *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=git_environment(),
         )
         assert done.returncode == 0, f"git {arguments}: {done.stderr}"
         return done.stdout.strip()
@@ -81,7 +86,9 @@ class Repo:
 
 def git_environment() -> dict[str, str]:
     names = ("AUTHOR", "COMMITTER")
-    who = {f"GIT_{name}_NAME": "Test" for name in names} | {f"GIT_{name}_EMAIL": "test@example.org" for name in names}
+    who = {f"GIT_{name}_NAME": "Test" for name in names} | {
+        f"GIT_{name}_EMAIL": "test@example.org" for name in names
+    }
     return dict(os.environ) | who | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
@@ -334,7 +341,10 @@ class Process(Caller):
             self._started_at = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "kemudi.daemon"],
-                env=git_environment() | {k: v for k, v in variables.items() if v} | dict(self.environ) | environ,
+                env=git_environment()
+                | {k: v for k, v in variables.items() if v}
+                | dict(self.environ)
+                | environ,
                 stdout=log,
                 stderr=log,
             )
@@ -356,7 +366,9 @@ class Process(Caller):
     def lines(self) -> list[dict[str, Any]]:
         """What was logged since the last start."""
         data = self.log.read_bytes()[self._started_at :]
-        return [json.loads(line) for line in data.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+        return [
+            json.loads(line) for line in data.splitlines() if line.startswith(b"{") and line.endswith(b"}")
+        ]
 
     def wait(self, seconds: float = 20.0) -> int:
         """Wait until it has ended, as by a failpoint."""

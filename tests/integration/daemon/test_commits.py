@@ -15,7 +15,9 @@ def test_a_commit_is_served_and_a_correct_one_after_a_bad_one_goes_live_by_itsel
     assert daemon.applied() == first
     assert reader.values()["SYNC_BATCH_SIZE"] == 100
 
-    bad = repo.commit({"base/sync.yaml": "SYNC_BATCH_SIZE: nine\nSYNC_TIMEOUT: 0\n", "base/graph.yaml": "GRAPH: 1\n"})
+    bad = repo.commit(
+        {"base/sync.yaml": "SYNC_BATCH_SIZE: nine\nSYNC_TIMEOUT: 0\n", "base/graph.yaml": "GRAPH: 1\n"}
+    )
     kit.eventually(lambda: daemon.status()["attempted"] == bad)
     status = daemon.status()
     assert status["applied"]["revision"] == first
@@ -64,7 +66,9 @@ def test_a_start_on_a_bad_head_with_an_empty_redis_serves_the_newest_good_commit
     assert "ValidationFailed" in body["reason"]
 
 
-def test_without_any_good_commit_nothing_is_served_and_readyz_says_so(repo: Any, daemon: Any, kit: Any) -> None:
+def test_without_any_good_commit_nothing_is_served_and_readyz_says_so(
+    repo: Any, daemon: Any, kit: Any
+) -> None:
     """503 before the first publish, with the reason."""
     repo.commit(kit.files() | {"base/sync.yaml": "SYNC_BATCH_SIZE: x\n"})
     daemon.start()
@@ -189,7 +193,9 @@ def test_a_thousand_commits_in_a_burst_settle_on_the_last_and_name_the_skipped(
             + ("\nfrom refs/heads/main^0" if number == 1 else "")
             + f"\nM 100644 inline base/sync.yaml\ndata {len(text)}\n{text}"
         )
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=repo.path, input="\n".join(stream).encode(), check=True)
+    subprocess.run(
+        ["git", "fast-import", "--quiet"], cwd=repo.path, input="\n".join(stream).encode(), check=True
+    )
     head = repo.git("rev-parse", "main")
     kit.eventually(lambda: daemon.applied() == head, 20)
     assert reader.values()["SYNC_BATCH_SIZE"] == 1000
@@ -228,7 +234,9 @@ def test_ten_thousand_files_in_one_commit_are_one_publish(
 
 
 @pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/heads/main.lock", "packed-refs.lock"])
-def test_a_stale_lock_does_not_keep_commits_from_being_read(repo: Any, daemon: Any, kit: Any, lock: str) -> None:
+def test_a_stale_lock_does_not_keep_commits_from_being_read(
+    repo: Any, daemon: Any, kit: Any, lock: str
+) -> None:
     """Reading needs no lock, and no lock is ever deleted."""
     repo.commit(kit.files())
     daemon.start()

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from kemudi.daemon.steps import STEPS
 from kemudi.store.redis_lease import FAILPOINTS as LEASE_POINTS
@@ -97,7 +99,10 @@ def test_kill_9_at_every_named_step_leaves_the_old_or_the_new_and_a_restart_fini
 
 
 @hypothesis_settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 @given(
     kills=st.lists(
@@ -190,11 +195,15 @@ def test_a_second_daemon_on_the_same_state_folder_ends_with_a_sentence(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_daemon_cleanly(repo: Any, settings: Any, daemons: Any, kit: Any, number: int) -> None:
+def test_a_signal_ends_the_daemon_cleanly(
+    repo: Any, settings: Any, daemons: Any, kit: Any, number: int
+) -> None:
     """Exit 0 in under 3 seconds, also while somebody waits; the lease is free at once."""
     repo.commit(kit.files())
     daemon = daemons(settings).start().ready()
-    waiting = threading.Thread(target=lambda: daemon.get("/wait?env=dev&revision=worktree@0123456789ab&timeout=30"))
+    waiting = threading.Thread(
+        target=lambda: daemon.get("/wait?env=dev&revision=worktree@0123456789ab&timeout=30")
+    )
     waiting.start()
     time.sleep(0.2)
     started = time.monotonic()

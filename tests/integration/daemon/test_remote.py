@@ -132,7 +132,9 @@ def test_a_damaged_mirror_is_made_anew(push: Any, mirrored: Any, settings: Any, 
     kit.eventually(lambda: mirrored.applied() == commit, 15)
 
 
-def test_waiting_for_a_revision_fetches_it(push: Any, settings: Any, remote: Path, locals_: Any, kit: Any) -> None:
+def test_waiting_for_a_revision_fetches_it(
+    push: Any, settings: Any, remote: Path, locals_: Any, kit: Any
+) -> None:
     """A pipeline waits for what it has just pushed, before the daemon has heard of it."""
     push(kit.files())
     daemon = locals_(replace(settings, repo=f"file://{remote}", poll_seconds=60.0)).start()

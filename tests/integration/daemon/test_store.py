@@ -57,7 +57,9 @@ def test_a_blob_changed_by_hand_is_repaired_within_the_interval(
     assert {item["category"] for item in drift} == {"sync"}
     if hand == "alter":
         assert drift == [{"category": "sync", "key": "SYNC_BATCH_SIZE", "kind": "setting-altered"}]
-    kit.eventually(lambda: server.type(key) == b"string" and server.get(key) == good and server.ttl(key) == -1, 3)
+    kit.eventually(
+        lambda: server.type(key) == b"string" and server.get(key) == good and server.ttl(key) == -1, 3
+    )
     assert daemon.get("/drift?env=dev") == {"environments": [{"env": "dev", "drift": []}]}
 
 

@@ -40,7 +40,9 @@ def test_a_save_is_served_and_its_commit_takes_its_place(repo: Any, tree: Any, r
 
 
 @pytest.mark.parametrize("way", ["in place", "rename", "append", "delete", "new file", "new folder"])
-def test_every_way_of_saving_is_seen_by_its_event(repo: Any, tree: Any, reader: Any, kit: Any, way: str) -> None:
+def test_every_way_of_saving_is_seen_by_its_event(
+    repo: Any, tree: Any, reader: Any, kit: Any, way: str
+) -> None:
     """Well before the next poll."""
     repo.commit(kit.files())
     tree.start()
@@ -65,7 +67,9 @@ def test_every_way_of_saving_is_seen_by_its_event(repo: Any, tree: Any, reader: 
     kit.eventually(lambda: reader.values()[key] == value, 5)
 
 
-def test_a_bad_save_is_refused_and_the_next_good_one_served(repo: Any, tree: Any, reader: Any, kit: Any) -> None:
+def test_a_bad_save_is_refused_and_the_next_good_one_served(
+    repo: Any, tree: Any, reader: Any, kit: Any
+) -> None:
     """As for commits: last good, and the errors at their places."""
     repo.commit(kit.files())
     tree.start()
