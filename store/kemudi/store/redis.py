@@ -1,11 +1,12 @@
 """The store in Redis ≥ 6.2 or Valkey: one server, behind Sentinel, or a cluster."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from kemudi.schema.errors import UsageError
+from kemudi.store import redis_lease, redis_publish
 from kemudi.store.connection import TIMEOUT_SECONDS, Connection, guarded
 from kemudi.store.drift import ObservedBlob, blob_drift, drift_order, log_drift, manifest_drift, owners
 from kemudi.store.keys import Keys
@@ -13,6 +14,9 @@ from kemudi.store.redis_hints import RedisHints
 from kemudi.store.redis_lease import RedisLeases
 from kemudi.store.redis_publish import CHUNK, LOG_FIELD, RedisPublisher, chunks
 from kemudi.store.values import Acknowledgement, DriftItem, Lease, LogEntry, PublishReport, StageReport
+
+FAILPOINTS: Final = (*redis_lease.FAILPOINTS, *redis_publish.FAILPOINTS)
+"""Every step of a publish at which a crash test may kill or stop the leader."""
 
 
 class RedisStore:

@@ -1,13 +1,18 @@
 """What the store's integration tests share."""
 
+import asyncio
 import importlib.util
 import os
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -71,6 +76,77 @@ def spawn(tmp_path: Path, signing: SigningKey) -> Iterator[Callable[..., subproc
     for process in started:
         process.kill()
         process.communicate()
+
+
+class Front:
+    """Passes everything on between clients and a server; speaks TLS to clients if told to.
+
+    Attributes:
+        deaf_after: Once a client sends these bytes, its connection ends before the answer comes; then never again.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.deaf_after = b""
+        self.loop = asyncio.new_event_loop()
+        self.servers: list[asyncio.Server] = []
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+
+    def start(self, chain: Path | None = None) -> int:
+        """Listen on a free port, with a certificate and its key or without."""
+        context = None
+        if chain is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain)
+        listening = asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
+        self.servers.append(asyncio.run_coroutine_threadsafe(listening, self.loop).result(10))
+        return int(self.servers[-1].sockets[0].getsockname()[1])
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        deaf = asyncio.Event()
+        await asyncio.gather(self.pump(reader, back_writer, deaf), self.pump(back_reader, writer, deaf))
+
+    async def pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, deaf: asyncio.Event
+    ) -> None:
+        try:
+            with suppress(OSError):
+                while data := await source.read(65_536):
+                    if self.deaf_after and self.deaf_after in data:
+                        self.deaf_after = b""
+                        deaf.set()
+                    elif deaf.is_set():
+                        break
+                    target.write(data)
+                    await target.drain()
+        finally:
+            target.close()
+        with suppress(OSError):
+            await target.wait_closed()
+
+    async def end(self) -> None:
+        for server in self.servers:
+            server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+
+@pytest.fixture
+def front(own_redis: Any) -> Iterator[Front]:
+    """A front of the test's own server."""
+    made = Front(own_redis.port)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 import redis
 
-from kemudi.store import redis_lease, redis_publish
+from kemudi.store import redis_lease
 from kemudi.store.errors import FencedError
 from kemudi.store.keys import Keys
-from kemudi.store.redis import RedisStore
+from kemudi.store.redis import FAILPOINTS, RedisStore
 from kemudi.store.signing import SigningKey
 
-FAILPOINTS = (*redis_lease.FAILPOINTS, *redis_publish.FAILPOINTS)
 Spawn = Callable[..., subprocess.Popen[str]]
 Make = Callable[..., RedisStore]
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from kemudi.schema.errors import ConflictError
 from kemudi.store import redis_lease, redis_publish
 from kemudi.store.keys import Keys
-from kemudi.store.redis import RedisStore
+from kemudi.store.redis import FAILPOINTS, RedisStore
 from kemudi.store.signing import SigningKey
 
-POINTS = len(redis_lease.FAILPOINTS) + len(redis_publish.FAILPOINTS)
+POINTS = len(FAILPOINTS)
 STEPS = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(1, POINTS + 2))
     | st.tuples(st.sampled_from(["commit", "lease-expires", "staging-expires", "sweep"]), st.just(1)),

@@ -1,13 +1,10 @@
 """The same store behind Sentinel, on a cluster, with replicas, over TLS and on a Unix socket."""
 
-import asyncio
 import datetime as dt
 import itertools
 import signal
 import socket
-import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -243,62 +240,8 @@ def certificate(folder: Path, host: str) -> Path:
     return path
 
 
-class TlsFront:
-    """Speaks TLS on one side and passes everything on to a server on the other."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.loop = asyncio.new_event_loop()
-        self.servers: list[asyncio.Server] = []
-        self.thread = threading.Thread(target=self.loop.run_forever)
-        self.thread.start()
-
-    def start(self, chain: Path) -> int:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        listening = asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
-        self.servers.append(asyncio.run_coroutine_threadsafe(listening, self.loop).result(10))
-        return int(self.servers[-1].sockets[0].getsockname()[1])
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self.port)
-        await asyncio.gather(self.pump(reader, back_writer), self.pump(back_reader, writer))
-
-    async def pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            with suppress(OSError):
-                while data := await source.read(65_536):
-                    target.write(data)
-                    await target.drain()
-        finally:
-            target.close()
-        with suppress(OSError):
-            await target.wait_closed()
-
-    async def end(self) -> None:
-        for server in self.servers:
-            server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result(10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
-
-
 @pytest.fixture
-def front(own_redis: Any) -> Iterator[TlsFront]:
-    made = TlsFront(own_redis.port)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tls(tmp_path: Path, front: TlsFront) -> Callable[[str], str]:
+def tls(tmp_path: Path, front: Any) -> Callable[[str], str]:
     """Start a TLS front of the server with a certificate for a host name; gives the URL."""
 
     def start(host: str) -> str:
