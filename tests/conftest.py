@@ -1,11 +1,13 @@
 """Real servers for every test: found on the machine, else started from an installed wheel."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +15,18 @@ from pathlib import Path
 
 import pytest
 import redis
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the plugins beside this file by path: test modules are on no import path."""
+    for path in sorted((Path(__file__).parent / "plugins").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"kemudi_test_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        plugin = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = plugin  # dataclasses look their module up
+        spec.loader.exec_module(plugin)
+        config.pluginmanager.register(plugin, spec.name)
 
 
 def free_port() -> int:

@@ -6,12 +6,16 @@
     ├── FeatureDisabledError       GRAPH_FEATURE_ENABLED is off                HTTP 503 feature-disabled
     ├── StudentNotFoundError       the graph does not know the student         HTTP 404 student-not-found
     ├── QueryTimeoutError          GRAPH_QUERY_TIMEOUT ended the query         HTTP 504 query-timeout
+    ├── InvalidRequestError        also a ValueError: limit, algorithm, cursor HTTP 422 invalid-request
+    ├── RefusedError
+    │   └── GraphRefusedError      the store refuses it; a retry does not help HTTP 500 graph-refused
     └── UnavailableError
         ├── GraphUnavailableError  the graph store cannot be reached now       HTTP 503 graph-unavailable
-        └── RegistryUnavailableError  (kemudi.graph.registry)                  a sync retries it
+        │   └── GraphContendedError    another transaction was in the way; a sync tries again soon
+        └── RegistryUnavailableError  (kemudi.graph.registry)                  HTTP 503 registry-unavailable
 """
 
-from kemudi.schema.errors import KemudiError, UnavailableError
+from kemudi.schema.errors import KemudiError, RefusedError, UnavailableError
 
 
 class FeatureDisabledError(KemudiError):
@@ -35,5 +39,17 @@ class QueryTimeoutError(KemudiError):
         super().__init__(f"the query took longer than {seconds:g} s and was ended")
 
 
+class InvalidRequestError(KemudiError, ValueError):
+    """The caller asks for what cannot be: a limit below one, an unknown algorithm, a cursor of no page."""
+
+
+class GraphRefusedError(RefusedError):
+    """The graph store refuses user, password or query. Trying again does not help."""
+
+
 class GraphUnavailableError(UnavailableError):
-    """The graph store cannot be reached, or aborted a transaction that may be tried again."""
+    """The graph store cannot be reached or has no room now. Trying again later may help."""
+
+
+class GraphContendedError(GraphUnavailableError):
+    """Another transaction was in the way, as in a deadlock that the store resolved. Trying again soon helps."""

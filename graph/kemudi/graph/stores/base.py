@@ -1,10 +1,15 @@
 """What the services need of a graph store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 Parameters = Mapping[str, Any]
 Record = dict[str, Any]
+Step = tuple[str, Parameters]
+"""The name of a query and its parameters."""
+
+Texts = Callable[[str], str]
+"""From the name of a query to its text; `kemudi.graph.queries.query` unless a test gives another."""
 
 
 class GraphStore(Protocol):
@@ -19,22 +24,24 @@ class GraphStore(Protocol):
     parallel_writers: int
 
     def prepare(self) -> None:
-        """Create tables or constraints that are missing. Raises GraphUnavailableError."""
+        """Create tables or constraints that are missing. Raises GraphUnavailableError, GraphRefusedError."""
 
     def read(self, query: str, parameters: Parameters, *, timeout: float | None = None) -> list[Record]:
         """The records of a named query; the store itself ends it after `timeout` seconds.
 
-        Raises QueryTimeoutError, GraphUnavailableError.
+        Raises QueryTimeoutError, GraphUnavailableError, GraphRefusedError.
         """
 
-    def write(self, steps: Sequence[tuple[str, Parameters]]) -> None:
+    def write(self, steps: Sequence[Step]) -> None:
         """Run named queries in one transaction: all of them are durable when this returns, or none is.
 
-        Raises GraphUnavailableError when it is worth another try.
+        Raises GraphUnavailableError, and GraphContendedError, when it is worth another try; GraphRefusedError. After
+        an error that came with the end of the connection the transaction may have been committed nevertheless, so
+        the steps must be idempotent.
         """
 
     def ping(self) -> None:
-        """Raises GraphUnavailableError when the store does not answer."""
+        """Raises GraphUnavailableError or GraphRefusedError when the store does not answer."""
 
     def close(self) -> None:
-        """Release everything. May be repeated."""
+        """End what runs and release everything. May be repeated."""

@@ -6,22 +6,29 @@ One process at a time may have the file open for writing, so the graph service a
 import contextlib
 import queue
 import threading
+import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import ladybug
 
-from kemudi.graph.errors import GraphUnavailableError, QueryTimeoutError
+from kemudi.graph.errors import GraphRefusedError, GraphUnavailableError, QueryTimeoutError
 from kemudi.graph.queries import query as text_of
 from kemudi.graph.queries import statements
-from kemudi.graph.stores.base import Parameters, Record
+from kemudi.graph.stores.base import Parameters, Record, Step, Texts
+from kemudi.schema.errors import KemudiError
 from kemudi.schema.failpoints import failpoint
 
 _READERS: Final = 4
 _BUFFER_BYTES: Final = 256 * 2**20
 _THREADS: Final = 2
-_INTERRUPTED: Final = "interrupted"
+_WAIT_SECONDS: Final = 30.0
+_CLOSE_SECONDS: Final = 2.0
+
+_LATER: Final = ("buffer manager", "io exception", "transaction", "interrupted")
+"""What the message of an error that may not come again begins with or is."""
 
 
 class LadybugStore:
@@ -30,8 +37,9 @@ class LadybugStore:
     name = "ladybug"
     parallel_writers = 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, texts: Texts = text_of) -> None:
         """Open or create the file. Raises GraphUnavailableError while another process has it open."""
+        self._texts = texts
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._database = ladybug.Database(
@@ -48,43 +56,49 @@ class LadybugStore:
         for reader in self._all_readers:
             self._readers.put(reader)
         self._writing = threading.Lock()
+        self._closing = threading.Lock()
         self._closed = False
 
     def prepare(self) -> None:
         """Create the tables that are missing."""
         with self._writing:
+            self._require_open()
             for statement in statements("ddl_ladybug"):
-                _run(self._writer, statement, {})
+                try:
+                    _run(self._writer, statement, {})
+                except RuntimeError as error:
+                    raise _explained(error, "the embedded store cannot make its tables") from error
 
     def read(self, query: str, parameters: Parameters, *, timeout: float | None = None) -> list[Record]:
-        """Records as dictionaries; Ladybug interrupts the query after `timeout` seconds."""
-        with self._reader() as reader:
-            reader.set_query_timeout(int((timeout or 0) * 1000))
+        """Records as dictionaries; Ladybug interrupts the query after `timeout` seconds, queueing included."""
+        began = time.monotonic()
+        with self._reader(timeout) as reader:
+            left = max(0.001, timeout - (time.monotonic() - began)) if timeout is not None else 0
+            reader.set_query_timeout(round(left * 1000))
             try:
-                return _run(reader, text_of(query), parameters)
+                return _run(reader, self._texts(query), parameters)
             except RuntimeError as error:
-                if timeout is not None and _INTERRUPTED in str(error).lower():
+                if timeout is not None and "interrupted" in str(error).lower() and not self._closed:
                     raise QueryTimeoutError(timeout) from error
-                raise GraphUnavailableError(
-                    f"the embedded store refused {query}: {_first_line(error)}"
-                ) from error
+                raise _explained(error, f"the embedded store did not run {query}") from error
 
-    def write(self, steps: Sequence[tuple[str, Parameters]]) -> None:
+    def write(self, steps: Sequence[Step]) -> None:
         """One transaction at a time; rolled back as a whole when a step fails."""
         with self._writing:
             self._require_open()
             try:
                 _run(self._writer, "BEGIN TRANSACTION", {})
                 for name, parameters in steps:
-                    _run(self._writer, text_of(name), parameters)
+                    _run(self._writer, self._texts(name), parameters)
                 failpoint("graph.before-commit")
                 _run(self._writer, "COMMIT", {})
-            except RuntimeError as error:
+            except BaseException as error:
+                # Whatever it was: a transaction left open would swallow the next batch.
                 with contextlib.suppress(RuntimeError):
                     _run(self._writer, "ROLLBACK", {})
-                raise GraphUnavailableError(
-                    f"the embedded store refused a batch: {_first_line(error)}"
-                ) from error
+                if not isinstance(error, RuntimeError):
+                    raise
+                raise _explained(error, "the embedded store did not take a batch") from error
         failpoint("graph.after-commit")
 
     def ping(self) -> None:
@@ -92,25 +106,44 @@ class LadybugStore:
         self._require_open()
 
     def close(self) -> None:
-        """Wait for the running queries, then close the file."""
-        if self._closed:
-            return
-        with self._writing:
+        """Interrupt what runs, which rolls a batch back, then close the file."""
+        with self._closing:
+            if self._closed:
+                return
             self._closed = True
-            for _ in self._all_readers:
-                self._readers.get(timeout=10)
+            deadline = time.monotonic() + _CLOSE_SECONDS
+            whole = self._interrupted_until(deadline)
+            # A connection that still runs must not be torn down under its thread; the process ends soon anyway.
+            if whole:
+                for connection in (*self._all_readers, self._writer):
+                    connection.close()
+                self._database.close()
+
+    def _interrupted_until(self, deadline: float) -> bool:
+        """Interrupt again and again until every connection is idle; whether that came in time."""
+        idle, writer_idle = 0, False
+        while idle < len(self._all_readers) or not writer_idle:
             for connection in (*self._all_readers, self._writer):
-                connection.close()
-            self._database.close()
+                connection.interrupt()
+            writer_idle = writer_idle or self._writing.acquire(timeout=0.01)
+            with contextlib.suppress(queue.Empty):
+                self._readers.get(timeout=0.01)
+                idle += 1
+            if time.monotonic() > deadline:
+                return False
+        return True
 
     @contextlib.contextmanager
-    def _reader(self) -> Iterator[Any]:
+    def _reader(self, timeout: float | None) -> Iterator[Any]:
         self._require_open()
         try:
-            reader = self._readers.get(timeout=30)
+            reader = self._readers.get(timeout=_WAIT_SECONDS if timeout is None else timeout)
         except queue.Empty:
+            if timeout is not None:
+                raise QueryTimeoutError(timeout) from None
             raise GraphUnavailableError("all connections of the embedded store are busy") from None
         try:
+            self._require_open()
             yield reader
         finally:
             self._readers.put(reader)
@@ -121,11 +154,20 @@ class LadybugStore:
 
 
 def _run(connection: Any, statement: str, parameters: Mapping[str, Any]) -> list[Record]:  # untyped
-    result = connection.execute(statement, dict(parameters))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        result = connection.execute(statement, dict(parameters))
     try:
         return list(result.rows_as_dict())
     finally:
         result.close()
+
+
+def _explained(error: RuntimeError, what: str) -> KemudiError:
+    """The error of the class that says whether another try may help."""
+    line = _first_line(error)
+    kind = GraphUnavailableError if any(word in line.lower() for word in _LATER) else GraphRefusedError
+    return kind(f"{what}: {line}")
 
 
 def _first_line(error: BaseException) -> str:

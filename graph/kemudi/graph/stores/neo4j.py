@@ -1,22 +1,38 @@
 """Neo4j through its own driver: bolt to one server, neo4j:// to a cluster."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import neo4j
-from neo4j.exceptions import AuthError, ClientError, ConfigurationError, DriverError, Neo4jError
+from neo4j.exceptions import (
+    AuthError,
+    ClientError,
+    ConfigurationError,
+    DriverError,
+    Neo4jError,
+    TransientError,
+)
 
-from kemudi.graph.errors import GraphUnavailableError, QueryTimeoutError
+from kemudi.graph.errors import (
+    GraphContendedError,
+    GraphRefusedError,
+    GraphUnavailableError,
+    QueryTimeoutError,
+)
 from kemudi.graph.queries import query as text_of
 from kemudi.graph.queries import statements
-from kemudi.graph.stores.base import Parameters, Record
-from kemudi.schema.errors import UsageError
+from kemudi.graph.stores.base import Parameters, Record, Step, Texts
+from kemudi.schema.errors import KemudiError, UsageError
 from kemudi.schema.failpoints import failpoint
 from kemudi.schema.secret import Secret
 
 _TIMED_OUT: Final = "Neo.ClientError.Transaction.TransactionTimedOut"
+_MET_A_CHANGE: Final = "Neo.ClientError.Statement.EntityNotFound"
 _CONNECT_SECONDS: Final = 5.0
-_RETRY_SECONDS: Final = 15.0
+_WRITE_SECONDS: Final = 300.0
+_AGAIN_SECONDS: Final = 0.1
+_READ_TRIES: Final = 3
 
 
 class Neo4jStore:
@@ -25,15 +41,15 @@ class Neo4jStore:
     name = "neo4j"
     parallel_writers = 8
 
-    def __init__(self, uri: str, user: str, password: Secret[str]) -> None:
+    def __init__(self, uri: str, user: str, password: Secret[str], texts: Texts = text_of) -> None:
         """Make the driver; nothing is connected yet. Raises UsageError for an address that it does not understand."""
+        self._texts = texts
         try:
             self._driver = neo4j.GraphDatabase.driver(
                 uri,
                 auth=(user, password.reveal()),
                 connection_timeout=_CONNECT_SECONDS,
                 connection_acquisition_timeout=_CONNECT_SECONDS,
-                max_transaction_retry_time=_RETRY_SECONDS,
                 notifications_min_severity="OFF",
             )
         except (ConfigurationError, ValueError) as error:
@@ -48,38 +64,39 @@ class Neo4jStore:
                 for statement in statements("ddl_neo4j"):
                     session.run(statement).consume()
         except (Neo4jError, DriverError) as error:
-            raise _unavailable(error) from error
+            raise _explained(error) from error
 
     def read(self, query: str, parameters: Parameters, *, timeout: float | None = None) -> list[Record]:
-        """Records as dictionaries; the server ends the transaction after `timeout` seconds."""
+        """Records as dictionaries; the server ends the transaction after `timeout` seconds.
 
-        @neo4j.unit_of_work(timeout=timeout)
-        def work(transaction: neo4j.ManagedTransaction) -> list[Record]:
-            return [record.data() for record in _run(transaction, query, parameters)]
+        A server that is changing leaders, or a connection that went stale, is asked again while there is time.
+        """
+        deadline = time.monotonic() + timeout if timeout is not None else float("inf")
+        for tries_left in reversed(range(_READ_TRIES)):
+            try:
+                return self._read_once(query, parameters, deadline)
+            except (Neo4jError, DriverError) as error:
+                late = time.monotonic() + _AGAIN_SECONDS >= deadline
+                if timeout is not None and isinstance(error, ClientError) and _has_code(error, _TIMED_OUT):
+                    raise QueryTimeoutError(timeout) from error
+                if late or not tries_left or not error.is_retryable():
+                    raise _explained(error) from error
+                time.sleep(_AGAIN_SECONDS)
+        raise AssertionError("the last try returns or raises")
 
+    def write(self, steps: Sequence[Step]) -> None:
+        """One transaction, tried once: the sync counts and spaces its own tries."""
         try:
-            with self._driver.session(default_access_mode=neo4j.READ_ACCESS) as session:
-                return session.execute_read(work)
-        except ClientError as error:
-            if timeout is not None and error.code is not None and error.code.startswith(_TIMED_OUT):
-                raise QueryTimeoutError(timeout) from error
-            raise _unavailable(error) from error
+            with (
+                self._driver.session() as session,
+                session.begin_transaction(timeout=_WRITE_SECONDS) as transaction,
+            ):
+                for name, parameters in steps:
+                    self._run(transaction, name, parameters).consume()
+                failpoint("graph.before-commit")
+                transaction.commit()
         except (Neo4jError, DriverError) as error:
-            raise _unavailable(error) from error
-
-    def write(self, steps: Sequence[tuple[str, Parameters]]) -> None:
-        """One managed transaction: the driver repeats it after a transient error, so each step must be idempotent."""
-
-        def work(transaction: neo4j.ManagedTransaction) -> None:
-            for name, parameters in steps:
-                _run(transaction, name, parameters).consume()
-            failpoint("graph.before-commit")
-
-        try:
-            with self._driver.session() as session:
-                session.execute_write(work)
-        except (Neo4jError, DriverError) as error:
-            raise _unavailable(error) from error
+            raise _explained(error) from error
         failpoint("graph.after-commit")
 
     def ping(self) -> None:
@@ -87,22 +104,38 @@ class Neo4jStore:
         try:
             self._driver.verify_connectivity()
         except (Neo4jError, DriverError) as error:
-            raise _unavailable(error) from error
+            raise _explained(error) from error
 
     def close(self) -> None:
         """Close the pool."""
         self._driver.close()
 
+    def _read_once(self, query: str, parameters: Parameters, deadline: float) -> list[Record]:
+        # A limit of 0 would mean none.
+        seconds = None if deadline == float("inf") else max(0.001, deadline - time.monotonic())
+        with (
+            self._driver.session(default_access_mode=neo4j.READ_ACCESS) as session,
+            session.begin_transaction(timeout=seconds) as transaction,
+        ):
+            return [record.data() for record in self._run(transaction, query, parameters)]
 
-def _run(transaction: neo4j.ManagedTransaction, name: str, parameters: Mapping[str, Any]) -> neo4j.Result:
-    return transaction.run(text_of(name), dict(parameters))
+    def _run(self, transaction: neo4j.Transaction, name: str, parameters: Mapping[str, Any]) -> neo4j.Result:
+        return transaction.run(self._texts(name), dict(parameters))
 
 
-def _unavailable(error: Exception) -> GraphUnavailableError:
-    """The error without the driver's text, which may repeat the address and parameters."""
+def _has_code(error: Exception, start: str) -> bool:
+    return (getattr(error, "code", None) or "").startswith(start)
+
+
+def _explained(error: Exception) -> KemudiError:
+    """The error of the class that says what may help, without the driver's text: it may repeat parameters."""
     if isinstance(error, AuthError):
-        return GraphUnavailableError(
+        return GraphRefusedError(
             "Neo4j refuses this user or password", hint="Check NEO4J_USER and NEO4J_PASSWORD."
         )
     code = getattr(error, "code", None) or type(error).__name__
+    if isinstance(error, TransientError) or _has_code(error, _MET_A_CHANGE):
+        return GraphContendedError(f"Neo4j ended a transaction that was in another's way ({code})")
+    if isinstance(error, ClientError) and not _has_code(error, _TIMED_OUT):
+        return GraphRefusedError(f"Neo4j refuses a statement ({code})")
     return GraphUnavailableError(f"Neo4j does not answer ({code})", hint="Check NEO4J_URI and the server.")

@@ -1,0 +1,409 @@
+"""Every query gives the same answers on Ladybug and on Neo4j: those of a slow and simple program."""
+
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kemudi.client.testing import InMemoryClient
+from kemudi.graph import GraphService
+from kemudi.graph.errors import (
+    FeatureDisabledError,
+    GraphRefusedError,
+    GraphUnavailableError,
+    QueryTimeoutError,
+    StudentNotFoundError,
+)
+from kemudi.graph.queries import query
+from kemudi.graph.settings import CONTRACTS
+from kemudi.graph.stores.base import GraphStore
+from kemudi.graph.stores.ladybug import LadybugStore
+from kemudi.graph.stores.neo4j import Neo4jStore
+from kemudi.schema.secret import Secret
+
+STORES = [
+    "ladybug",
+    pytest.param("neo4j", marks=[pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]),
+]
+FEW = settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+MANY = 10**6
+
+# Every four students compared: it cannot end within a test.
+SLOW = {
+    "slow": "MATCH (a:MahasiswaNode), (b:MahasiswaNode), (c:MahasiswaNode), (d:MahasiswaNode) "
+    "WHERE a.nama + b.nama < c.nama + d.nama + $never RETURN count(*) AS n",
+    "broken": "MATCH (",
+}
+
+
+def texts(name: str) -> str:
+    return SLOW.get(name) or query(name)
+
+
+Pairs = set[tuple[str, str]]
+
+
+@pytest.fixture(scope="module", params=STORES)
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphStore]:
+    store: GraphStore
+    if request.param == "ladybug":
+        store = LadybugStore(tmp_path_factory.mktemp("ladybug") / "graph.lbdb", texts)
+    else:
+        server = request.getfixturevalue("neo4j_session")
+        server.run("MATCH (n) DETACH DELETE n")
+        store = Neo4jStore(server.uri, server.user, Secret(server.password), texts)
+    store.prepare()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(opened: GraphStore) -> GraphStore:
+    hold(opened, set())
+    return opened
+
+
+def hold(store: GraphStore, pairs: Pairs) -> None:
+    """Make the graph hold these pairs and nothing else, by the statements of the sync."""
+    there = store.read("edges", {"after": "", "until": "~"})
+    merged = sorted(pairs)
+    steps: list[Any] = []
+    if there:
+        steps.append(("delete_pairs", {"pairs": there}))
+    steps += [("delete_idle_students", {}), ("delete_idle_classes", {})]
+    if merged:
+        students, classes = sorted({nim for nim, _ in merged}), sorted({kode for _, kode in merged})
+        steps += [
+            ("merge_students", {"rows": [{"nim": nim, "nama": name_of(nim)} for nim in students]}),
+            ("merge_classes", {"rows": [{"kode": kode, "nama": name_of(kode)} for kode in classes]}),
+            ("merge_pairs", {"pairs": [{"nim": nim, "kode": kode} for nim, kode in merged]}),
+        ]
+    store.write(steps)
+
+
+def name_of(key: str) -> str:
+    return f"Nama {key}"
+
+
+registries = st.sets(
+    st.tuples(
+        st.integers(1, 9).map(lambda number: f"2400{number}"),
+        st.integers(1, 7).map(lambda number: f"IF{number}"),
+    ),
+    max_size=40,
+)
+
+
+class Oracle:
+    """The answers, from the definitions and nothing else."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.students = sorted({nim for nim, _ in pairs})
+        self.classes = sorted({kode for _, kode in pairs})
+        self.takes = {nim: {kode for who, kode in pairs if who == nim} for nim in self.students}
+        self.taken_by = {kode: {nim for nim, what in pairs if what == kode} for kode in self.classes}
+
+    def shared(self, nim: str) -> dict[str, int]:
+        found = {other: len(self.takes[nim] & self.takes[other]) for other in self.students if other != nim}
+        return {other: count for other, count in found.items() if count}
+
+    def classmates(self, nim: str) -> list[dict[str, Any]]:
+        best = sorted(self.shared(nim).items(), key=lambda item: (-item[1], item[0]))
+        return [{"nim": who, "nama": name_of(who), "shared_classes": count} for who, count in best]
+
+    def friends_of_friends(self, nim: str) -> list[dict[str, Any]]:
+        mates = self.shared(nim)
+        via = Counter(far for mate in mates for far in self.shared(mate) if far != nim and far not in mates)
+        best = sorted(via.items(), key=lambda item: (-item[1], item[0]))
+        return [{"nim": who, "nama": name_of(who), "via": count} for who, count in best]
+
+    def open_to(self, nim: str) -> list[str]:
+        return [kode for kode in self.classes if kode not in self.takes[nim]]
+
+    def collaborative(self, nim: str) -> dict[str, Fraction]:
+        shared = self.shared(nim)
+        scores = {
+            kode: Fraction(sum(shared.get(who, 0) for who in self.taken_by[kode]))
+            for kode in self.open_to(nim)
+        }
+        return {kode: score for kode, score in scores.items() if score}
+
+    def similarity(self, nim: str) -> dict[str, Fraction]:
+        def jaccard(one: str, two: str) -> Fraction:
+            both, either = self.taken_by[one] & self.taken_by[two], self.taken_by[one] | self.taken_by[two]
+            return Fraction(len(both), len(either))
+
+        scores = {
+            kode: sum((jaccard(mine, kode) for mine in self.takes[nim]), Fraction(0))
+            for kode in self.open_to(nim)
+        }
+        return {kode: score for kode, score in scores.items() if score}
+
+    def most_taken(self, nim: str) -> dict[str, Fraction]:
+        return {kode: Fraction(len(self.taken_by[kode])) for kode in self.open_to(nim)}
+
+
+def ranks(scores: dict[str, Fraction]) -> list[str]:
+    return sorted(scores, key=lambda kode: (-scores[kode], kode))
+
+
+def client(**values: Any) -> InMemoryClient:
+    roomy = {
+        "GRAPH_CLASSMATES_LIMIT": MANY,
+        "GRAPH_FRIENDS_OF_FRIENDS_LIMIT": MANY,
+        "GRAPH_RECOMMENDATIONS_LIMIT": MANY,
+    }
+    return InMemoryClient(roomy | values, contracts=CONTRACTS)
+
+
+@FEW
+@given(pairs=registries)
+def test_classmates_and_friends_of_friends_are_those_of_the_definition(
+    store: GraphStore, pairs: Pairs
+) -> None:
+    """On any registry and for every student, in the documented order."""
+    hold(store, pairs)
+    oracle, service = Oracle(pairs), GraphService(client(), store)
+    for nim in oracle.students:
+        assert list(service.classmates(nim)) == oracle.classmates(nim)
+        assert list(service.friends_of_friends(nim)) == oracle.friends_of_friends(nim)
+
+
+@FEW
+@given(pairs=registries)
+def test_recommendations_are_those_of_the_formulas(store: GraphStore, pairs: Pairs) -> None:
+    """Scores of all rankings, ties by kode, and never a class that the student takes."""
+    hold(store, pairs)
+    oracle, service = Oracle(pairs), GraphService(client(), store)
+    fallback = GraphService(client(GRAPH_RECOMMENDATIONS_ENABLED=False), store)
+    for nim in oracle.students:
+        wanted = {
+            "collaborative": oracle.collaborative(nim),
+            "similarity": oracle.similarity(nim),
+        }
+        answers = {name: service.recommendations(nim, algorithm=name) for name in wanted}
+        answers["most taken"], wanted["most taken"] = fallback.recommendations(nim), oracle.most_taken(nim)
+        for name, scores in wanted.items():
+            assert {each["kode"]: pytest.approx(each["score"]) for each in answers[name]} == {
+                kode: float(score) for kode, score in scores.items()
+            }
+        for name in (
+            "collaborative",
+            "most taken",
+        ):  # exact integers; equal floats may part by their last bit
+            assert [each["kode"] for each in answers[name]] == ranks(wanted[name])
+        taken = oracle.takes[nim]
+        hybrid = service.recommendations(nim, algorithm="hybrid")
+        for answer in (*answers.values(), hybrid):
+            assert not taken & {each["kode"] for each in answer}
+        assert {each["kode"] for each in hybrid} == set(oracle.collaborative(nim))
+
+
+@FEW
+@given(pairs=registries)
+def test_every_reason_of_a_recommendation_is_true(store: GraphStore, pairs: Pairs) -> None:
+    """A classmate that is named takes the class; a class that is named is taken by the student."""
+    hold(store, pairs)
+    oracle, service = Oracle(pairs), GraphService(client(), store)
+    for nim in oracle.students:
+        shared = oracle.shared(nim)
+        for each in service.recommendations(nim, algorithm="hybrid"):
+            assert each["because"]
+            for reason in each["because"]:
+                if "nim" in reason:
+                    assert each["kode"] in oracle.takes[reason["nim"]]
+                    assert reason["weight"] == shared[reason["nim"]]
+                else:
+                    assert reason["kode"] in oracle.takes[nim]
+
+
+SMALL: Pairs = {
+    ("1", "A"),
+    ("1", "B"),
+    ("2", "A"),
+    ("2", "B"),
+    ("2", "C"),
+    ("3", "B"),
+    ("3", "D"),
+    ("4", "D"),
+}
+
+RAW: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "student": ({"nim": "2"}, [{"nim": "2", "nama": "Nama 2"}]),
+    "students": (
+        {"after": "1", "limit": 2},
+        [{"nim": "2", "nama": "Nama 2"}, {"nim": "3", "nama": "Nama 3"}],
+    ),
+    "classes_of_student": (
+        {"nim": "3"},
+        [{"kode": "B", "nama": "Nama B"}, {"kode": "D", "nama": "Nama D"}],
+    ),
+    "classmates": ({"nim": "1", "limit": 1}, [{"nim": "2", "nama": "Nama 2", "shared_classes": 2}]),
+    "friends_of_friends": ({"nim": "1", "limit": 5}, [{"nim": "4", "nama": "Nama 4", "via": 1}]),
+    "collaborative": (
+        {"nim": "1", "limit": 5},
+        [{"kode": "C", "nama": "Nama C", "score": 2}, {"kode": "D", "nama": "Nama D", "score": 1}],
+    ),
+    "collaborative_because": (
+        {"nim": "1", "kodes": ["C", "D"]},
+        [{"kode": "C", "nim": "2", "weight": 2}, {"kode": "D", "nim": "3", "weight": 1}],
+    ),
+    "co_enrolment": (
+        {"nim": "1"},
+        [
+            {"taken": "A", "kode": "C", "nama": "Nama C", "common": 1},
+            {"taken": "B", "kode": "C", "nama": "Nama C", "common": 1},
+            {"taken": "B", "kode": "D", "nama": "Nama D", "common": 1},
+        ],
+    ),
+    "class_sizes": ({"kodes": ["B"]}, [{"kode": "B", "size": 3}]),
+    "most_taken": ({"nim": "4", "limit": 1}, [{"kode": "B", "nama": "Nama B", "score": 3}]),
+    "edges": (
+        {"after": "1", "until": "3"},
+        [
+            {"nim": "2", "kode": "A"},
+            {"nim": "2", "kode": "B"},
+            {"nim": "2", "kode": "C"},
+            {"nim": "3", "kode": "B"},
+            {"nim": "3", "kode": "D"},
+        ],
+    ),
+    "counts": ({}, [{"edges": 8}]),
+    "checkpoint": ({"name": "never written"}, []),
+}
+WRITTEN = {
+    "merge_students",
+    "merge_classes",
+    "merge_pairs",
+    "delete_pairs",
+    "delete_idle_students",
+    "delete_idle_classes",
+    "set_checkpoint",
+    "bump_version",
+}
+
+
+@pytest.mark.parametrize("name", sorted(RAW))
+def test_a_query_by_itself(store: GraphStore, name: str) -> None:
+    """Each file gives the same records under the same names, on a graph small enough to see it."""
+    hold(store, SMALL)
+    parameters, wanted = RAW[name]
+    assert store.read(name, parameters) == wanted
+
+
+def test_every_query_file_is_compared() -> None:
+    """A new query cannot be forgotten here."""
+    there = {path.name.removesuffix(".cypher") for path in files("kemudi.graph.queries").iterdir()}
+    assert {name for name in there if not name.startswith(("ddl_", "__"))} == {*RAW, *WRITTEN}
+
+
+def test_a_checkpoint_moves_with_its_data(store: GraphStore) -> None:
+    """Written again it has the new values; the data version rises by one each time."""
+
+    def version() -> int:
+        found = store.read("checkpoint", {"name": "data"})
+        return int(found[0]["version"] or 0) if found else 0
+
+    before = version()
+    for reached in (10, 20):
+        values = {"name": "a range", "after_id": reached, "until_id": 99, "finished_at": "", "watermark": "w"}
+        store.write([("set_checkpoint", values), ("bump_version", {})])
+    found = store.read("checkpoint", {"name": "a range"})
+    assert (found[0]["after_id"], found[0]["until_id"], found[0]["watermark"]) == (20, 99, "w")
+    assert version() == before + 2
+
+
+def test_a_batch_is_all_or_nothing(store: GraphStore) -> None:
+    """A step that fails takes the steps before it along, and the store goes on."""
+    hold(store, SMALL)
+    with pytest.raises(GraphRefusedError):
+        store.write([("merge_students", {"rows": [{"nim": "9", "nama": "Nine"}]}), ("broken", {})])
+    assert store.read("student", {"nim": "9"}) == []
+    hold(store, {("9", "A")})
+    assert store.read("counts", {}) == [{"edges": 1}]
+
+
+def test_merging_twice_changes_nothing(store: GraphStore) -> None:
+    """The same batch again, as after a crash: no second node, no second relationship."""
+    hold(store, SMALL)
+    hold(store, SMALL)
+    pairs = [{"nim": nim, "kode": kode} for nim, kode in sorted(SMALL)]
+    store.write([("merge_pairs", {"pairs": pairs}), ("merge_pairs", {"pairs": pairs})])
+    assert store.read("counts", {}) == [{"edges": len(SMALL)}]
+
+
+def test_a_large_batch_keeps_every_relationship(store: GraphStore) -> None:
+    """Thousands of new students and classes in one transaction, each pair once."""
+    pairs = {(f"{number // 8:06}", f"K{(number * 7919) % 400}") for number in range(8_000)}
+    hold(store, pairs)
+    assert store.read("counts", {}) == [{"edges": len(pairs)}]
+    assert {(each["nim"], each["kode"]) for each in store.read("edges", {"after": "", "until": "~"})} == pairs
+
+
+def test_a_query_ends_at_its_time_limit(store: GraphStore) -> None:
+    """The store ends it, not the caller's patience; the next query is answered."""
+    hold(store, {(f"{number:04}", f"K{number % 3}") for number in range(400)})
+    with pytest.raises(QueryTimeoutError, match="1 s"):
+        store.read("slow", {"never": "?"}, timeout=1)
+    assert store.read("counts", {}, timeout=5) == [{"edges": 400}]
+
+
+@pytest.mark.neo4j
+@pytest.mark.xdist_group("neo4j")
+def test_neo4j_runs_nothing_after_a_time_limit(neo4j_session: Any) -> None:
+    """The server's list of transactions is empty but for the one that asks."""
+    store = Neo4jStore(neo4j_session.uri, neo4j_session.user, Secret(neo4j_session.password), texts)
+    try:
+        hold(store, {(f"{number:04}", f"K{number % 3}") for number in range(400)})
+        with pytest.raises(QueryTimeoutError):
+            store.read("slow", {"never": "?"}, timeout=1)
+        running = neo4j_session.run("SHOW TRANSACTIONS YIELD currentQuery")
+        assert [each for each in running if "MahasiswaNode" in each["currentQuery"]] == []
+    finally:
+        store.close()
+
+
+@pytest.mark.neo4j
+@pytest.mark.xdist_group("neo4j")
+def test_a_wrong_password_is_refused_and_an_empty_port_is_unavailable(neo4j_session: Any) -> None:
+    """The first is for a person, the second for later."""
+    for uri, error in (
+        (neo4j_session.uri, GraphRefusedError),
+        ("bolt://127.0.0.1:1", GraphUnavailableError),
+    ):
+        store = Neo4jStore(uri, neo4j_session.user, Secret("not the password"))
+        try:
+            with pytest.raises(error) as caught:
+                store.ping()
+            assert "not the password" not in str(caught.value)
+        finally:
+            store.close()
+
+
+def test_the_service_on_both_stores_refuses_alike(store: GraphStore) -> None:
+    """Unknown students, unknown algorithms, limits below one and the kill switch."""
+    hold(store, SMALL)
+    config = client()
+    service = GraphService(config, store)
+    for ask in (service.classmates, service.friends_of_friends, service.recommendations, service.student):
+        with pytest.raises(StudentNotFoundError):
+            ask("nobody")
+    with pytest.raises(ValueError, match="unknown recommendation algorithm"):
+        service.recommendations("1", algorithm="random")
+    with pytest.raises(ValueError, match="at least 1"):
+        service.classmates("1", limit=0)
+    config.publish(GRAPH_FEATURE_ENABLED=False)
+    with pytest.raises(FeatureDisabledError, match="Graph features are currently disabled"):
+        service.classmates("1")
+    config.publish(GRAPH_FEATURE_ENABLED=True)
+    assert len(service.classmates("1")) == 2
