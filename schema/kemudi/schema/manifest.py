@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeVar, cast, get_args
 
 from kemudi.schema import rules
+from kemudi.schema.bech32 import is_bech32
 from kemudi.schema.documents import JSON, Document, escape, read_document, read_list, unescape
 from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
@@ -178,7 +179,9 @@ def read_recipients(data: bytes, manifest: RepoManifest) -> tuple[Recipients | N
         read.known(at, ("key", "kind"))
         key = read.text(f"{at}/key", _RECIPIENT, "an age public key, `age1…`, or an SSH one")
         kind = read.one_of(f"{at}/kind", get_args(Kind), default=None)
-        if key is not None and kind is not None:
+        if key is not None and key.startswith("age1") and not is_bech32(key):
+            read.note(f"{at}/key", f"recipients.{name}.key has a wrong checksum: it is mistyped or cut")
+        elif key is not None and kind is not None:
             people[name] = Recipient(name, key, cast("Kind", kind))
     environments: dict[str, tuple[str, ...]] = {}
     known = [each.name for each in manifest.environments]

@@ -15,8 +15,8 @@ from kemudi.schema.state import ConfigState, File
 Repo = Callable[..., ConfigState]
 AGE = b"age-encryption.org/v1\nbody"
 REPO_ID = "0b7c1f4e-5d0a-4f43-9c39-6a1f2f0f8d21"
-KEY_A = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqs3wdfvn"
-KEY_B = "age1pppppppppppppppppppppppppppppppppppppppppppppppppppppppppps9d0rxt"
+KEY_A = "age1f2wtgnnvklydpate74pdcplt9kdynzn24t45kxwhqc3grk50vans73s2fy"
+KEY_B = "age1tg97xxcpcc9y6ffzkgjh444ngph2zkjcknq6fffvkszr2v5xvdeqlcpr0d"
 RECIPIENTS = f"""\
 recipients:
   daemon: {{key: {KEY_A}, kind: daemon}}
