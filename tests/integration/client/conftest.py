@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from kemudi.client import Client
 from kemudi.client.connection import connect_with
@@ -14,6 +15,7 @@ from kemudi.client.refresh import Pace
 from kemudi.client.settings import ClientSettings
 from kemudi.schema.generation import Generation
 from kemudi.schema.secret import Secret
+from kemudi.store.keys import Keys
 from kemudi.store.manifest import Manifest
 from kemudi.store.redis import RedisStore
 from kemudi.store.sealing import KeysetBundle, Sealer
@@ -81,7 +83,15 @@ class Publisher:
             previous = self.blobs.get(name, ()) if keep_ciphertext else ()
             blobs[name] = encode_category(category, sealer, previous)
         self.blobs = blobs
-        manifest = Manifest(
+        self.put(
+            self.manifest(generation, revision),
+            {digest_of(blob): blob for part in blobs.values() for blob in part},
+        )
+        return revision
+
+    def manifest(self, generation: Generation, revision: str) -> Manifest:
+        """The manifest of the blobs published last."""
+        return Manifest(
             repo_id=self.repo_id,
             env=self.env,
             generation=generation,
@@ -90,11 +100,20 @@ class Publisher:
             author="An Author <author@example.org>",
             committed_at=utc_text(),
             applied_at=utc_text(),
-            categories={name: tuple(digest_of(blob) for blob in parts) for name, parts in blobs.items()},
-            settings=sum(len(part) for part in values.values()),
+            categories={name: tuple(digest_of(blob) for blob in parts) for name, parts in self.blobs.items()},
+            settings=len(self.blobs),
         )
-        self.put(manifest, {digest_of(blob): blob for parts in blobs.values() for blob in parts})
-        return revision
+
+    def by_hand(self, signed: bytes, *, hint: bool, blobs: Mapping[str, bytes] | None = None) -> None:
+        """Write a manifest and blobs with bare commands, past every check of the store."""
+        keys = Keys(self.env)
+        with redis.Redis.from_url(self.url) as server, server.pipeline() as pipe:
+            for digest, blob in (blobs or {}).items():
+                pipe.set(keys.blob(digest), blob)
+            pipe.set(keys.current, signed)
+            if hint:
+                pipe.publish(keys.channel, "hint")
+            pipe.execute()
 
     def put(self, manifest: Manifest, blobs: Mapping[str, bytes]) -> None:
         """Stage and swap."""
