@@ -107,7 +107,7 @@ def main(url: str, keyfile: str, rounds: int) -> None:
     """Lead, publish the next numbers, sweep after each."""
     key = SigningKey.load(keyfile)
     store = RedisStore(url, ENV)
-    lease = store.acquire_lease("process", 2.0)
+    lease = store.acquire_lease("process", 0.3)
     assert lease is not None, "another leads"
     print(f"leading {lease.epoch}", flush=True)
     for _ in range(rounds):
