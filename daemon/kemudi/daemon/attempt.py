@@ -69,6 +69,7 @@ class Snapshot:
         resolved: Category to the very object that the blobs encode; empty after learning.
         counts: Category to its number of settings.
         held: Category to the revision it is held at.
+        findings: Why they are held.
     """
 
     manifest: Manifest
@@ -78,6 +79,7 @@ class Snapshot:
     resolved: Mapping[str, ResolvedCategory] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def by_digest(self) -> dict[str, bytes]:
@@ -99,6 +101,7 @@ class Attempt:
         position: Its place in history.
         state: The config repo at the candidate, checked.
         held: Category to the revision it is held at.
+        findings: Why they are held.
         resolved: The categories of the environment, without those that are held at what is applied.
         fresh: The categories that differ from what is applied, unsealed.
         blobs: Every category, encoded.
@@ -114,6 +117,7 @@ class Attempt:
     position: Position | None = None
     state: ConfigState | None = None
     held: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
     resolved: dict[str, ResolvedCategory] = field(default_factory=dict)
     fresh: dict[str, Category] = field(default_factory=dict)
     blobs: dict[str, tuple[bytes, ...]] = field(default_factory=dict)

@@ -77,7 +77,7 @@ class Reason(StrEnum):
     WATCH_UNAVAILABLE = "WatchUnavailable"
     """The system has no file events left to give (inotify limits), or none here."""
     MANIFEST_REFUSED = "ManifestRefused"
-    """The pointer in Redis is not signed by a trusted key; it is replaced as drift."""
+    """Redis serves this environment from another config repo, or in a newer format: not written over."""
     INTERNAL_ERROR = "InternalError"
     """A bug: the log has the traceback. Retried with backoff."""
 
@@ -93,6 +93,8 @@ HUMAN: Final = frozenset(
         Reason.BRANCH_DELETED,
         Reason.PAUSED,
         Reason.NO_SUCH_ENVIRONMENT,
+        Reason.CATEGORY_HELD,
+        Reason.MANIFEST_REFUSED,
     }
 )
 """Reasons that make an environment `Stalled`: retrying does not help."""

@@ -18,6 +18,7 @@ from kemudi.daemon.trigger import Cause, Hints
 from kemudi.repo.errors import CorruptObjectError
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.failpoints import failpoint
+from kemudi.schema.findings import Finding
 from kemudi.store.errors import StoreRefusedError, StoreUnavailableError
 from kemudi.store.values import DriftItem
 
@@ -303,7 +304,7 @@ class Environment:
             attempted=attempted,
             applied=_applied_status(snapshot),
             conditions=self._conditions(outcome, attempted),
-            errors=rejection[1].findings if rejection is not None else (),
+            errors=rejection[1].findings if rejection is not None else _held_findings(snapshot, attempted),
             rejected=rejection[0] if rejection is not None else None,
             held=dict(snapshot.held) if snapshot is not None else {},
             drift=self._drift,
@@ -318,7 +319,13 @@ class Environment:
     def _conditions(self, outcome: Stopped | None, attempted: str | None) -> tuple[Condition, ...]:
         snapshot = self.bench.snapshot
         served = snapshot is not None and snapshot.manifest.revision == attempted
-        if outcome is None:
+        held = ""
+        if snapshot is not None and snapshot.held:
+            items = sorted(snapshot.held.items())
+            held = "held: " + ", ".join(f"{name} at {revision[:12]}" for name, revision in items)
+        if outcome is None and held:
+            found = conditions_of(Reason.CATEGORY_HELD, held, served=False)
+        elif outcome is None:
             found = conditions_of(Reason.APPLIED, "", served=True)
         else:
             following = outcome.reason in {Reason.NOT_LEADER, Reason.PAUSED}
@@ -333,6 +340,11 @@ class Environment:
             text = f"{len(self._drift)} found and put back"
             extra.append(Condition(ConditionType.DRIFTED, "True", Reason.DRIFT_REPAIRED, text))
         return (*found, *extra)
+
+
+def _held_findings(snapshot: Snapshot | None, attempted: str | None) -> tuple[Finding, ...]:
+    """Why categories of the newest revision are held back."""
+    return snapshot.findings if snapshot is not None and snapshot.manifest.revision == attempted else ()
 
 
 def _applied_status(snapshot: Snapshot | None) -> AppliedStatus | None:

@@ -17,10 +17,17 @@ from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import UsageError
 from kemudi.schema.findings import Finding
 from kemudi.schema.generation import Generation
-from kemudi.schema.paths import contract_path
-from kemudi.schema.rules import MALFORMED_SEAL, MOVED_SEAL, OUT_OF_BOUNDS, PLAINTEXT_SECRET
+from kemudi.schema.paths import category_of_contract, contract_path
+from kemudi.schema.rules import (
+    MALFORMED_SEAL,
+    MOVED_SEAL,
+    NEEDLESS_SEAL,
+    OUT_OF_BOUNDS,
+    PLAINTEXT_SECRET,
+    STALE_SEAL,
+)
 from kemudi.schema.secret import Secret
-from kemudi.schema.state import ResolvedCategory
+from kemudi.schema.state import ConfigState, ResolvedCategory
 from kemudi.store.errors import FencedError, KeysetMissingError, StagingLostError, StaleError
 from kemudi.store.manifest import Manifest
 from kemudi.store.snapshot import Category, digest_of, encode_category
@@ -28,7 +35,7 @@ from kemudi.store.values import LogEntry
 
 Step = Callable[[Bench, Attempt], None]
 
-_NEVER_HELD: Final = frozenset({PLAINTEXT_SECRET, MALFORMED_SEAL, MOVED_SEAL})
+_NEVER_HELD: Final = frozenset({PLAINTEXT_SECRET, MALFORMED_SEAL, MOVED_SEAL, STALE_SEAL, NEEDLESS_SEAL})
 """Errors that reject the commit as a whole, also with `reject: category`."""
 
 
@@ -72,17 +79,12 @@ def validate(bench: Bench, attempt: Attempt) -> None:
     findings = tuple(finding for finding in state.findings_for(bench.env) if finding.severity == "error")
     if not findings:
         return
-    if bench.reject != "category" or any(finding.rule in _NEVER_HELD for finding in findings):
+    names = [_category_of(finding, state) for finding in findings]
+    whole = None in names or any(finding.rule in _NEVER_HELD for finding in findings)
+    if bench.reject != "category" or whole:
         raise Rejected(Reason.VALIDATION_FAILED, findings)
-    by_category = {
-        name: errors
-        for name in sorted(state.contracts)
-        if (errors := [f for f in state.findings_for(bench.env, name) if f.severity == "error"])
-    }
-    explained = {finding for errors in by_category.values() for finding in errors}
-    if not explained.issuperset(findings):
-        raise Rejected(Reason.VALIDATION_FAILED, findings)
-    for name in by_category:
+    attempt.findings = findings
+    for name in sorted({name for name in names if name is not None}):
         if bench.snapshot is None or name not in bench.snapshot.blobs:
             _hold_at_older(bench, attempt, name, findings)
         else:
@@ -218,6 +220,14 @@ def _rewritten_message(bench: Bench, relation: Relation, seen: Seen) -> str:
     )
 
 
+def _category_of(finding: Finding, state: ConfigState) -> str | None:
+    """The category that an error concerns; None when it concerns the config repo as a whole."""
+    folder, _, name = finding.file.partition("/")
+    if state.manifest is not None and folder in state.manifest.layers:
+        return name.removesuffix(".yaml")
+    return category_of_contract(finding.file)
+
+
 def _hold_at_older(bench: Bench, attempt: Attempt, name: str, findings: tuple[Finding, ...]) -> None:
     """Hold a category that nobody has published yet: at its newest good commit."""
     for seen in bench.source.older(attempt.candidate, None):
@@ -280,6 +290,7 @@ def _unchanged_snapshot(bench: Bench, attempt: Attempt) -> Snapshot | None:
         resolved=attempt.resolved,
         counts=attempt.counts,
         held=attempt.held,
+        findings=attempt.findings,
     )
 
 
@@ -351,4 +362,5 @@ def _snapshot(attempt: Attempt, manifest: Manifest, signed: bytes) -> Snapshot:
         attempt.resolved,
         attempt.counts,
         attempt.held,
+        attempt.findings,
     )
