@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -132,6 +133,23 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
+    """The first true result of `condition`. Fails, saying what was waited for, after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what} (last: {result!r})"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Wait for a condition, not for time."""
+    return wait_until
 
 
 def pytest_report_header() -> list[str]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -96,17 +95,6 @@ class Up:
         return self.commit()
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
-    """The first true result of `condition`. Fails, saying what was waited for, after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while True:
-        result = condition()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what} (last: {result!r})"
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def running_up(folder: Path, *arguments: str) -> Iterator[Up]:
     """`kemudi up --json` in a folder of its own, stopped by SIGINT as Ctrl-C does."""
@@ -156,12 +144,6 @@ def up(up_session: Up) -> Iterator[Up]:
         up_session.commit("Put the settings back")
     answer = up_session.kemudi("wait", "HEAD", "--timeout", "30")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-
-
-@pytest.fixture
-def until() -> Callable[..., Any]:
-    """Wait for a condition, not for time."""
-    return wait_until
 
 
 @pytest.fixture

@@ -61,10 +61,18 @@ def _print_environment(console: Console, one: dict[str, Any]) -> None:
         shown["attempted"] = Text(f"{short(one['attempted'])}  not applied", style="red")
     if one["paused"]:
         shown["paused"] = f"{one['paused']['reason']} (until {one['paused']['until'] or 'resumed'})"
+    # A finding that is listed below is not said a second time, and one message is said once.
+    said = {
+        "",
+        *(
+            f"{error['file']}:{error['line']}:{error['column']}: {error['message']}"
+            for error in one["errors"]
+        ),
+    }
     for condition in one["conditions"]:
-        if condition["message"]:
-            state = "" if condition["status"] in {True, "True"} else f"{condition['status']} "
-            shown[condition["type"]] = f"{state}{condition['reason']}: {condition['message']}"
+        if condition["message"] not in said:
+            said.add(condition["message"])
+            shown[condition["type"]] = f"{condition['reason']}: {condition['message']}"
     fields(console, shown)
     for error in one["errors"]:
         console.print(
