@@ -2,6 +2,8 @@
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -300,3 +302,41 @@ def test_numbers_that_the_engines_would_judge_differently_cannot_reach_them() ->
         assert document is not None
         assert document.values == {"KEY": None}
         assert [each.rule for each in findings] == ["KEM009"]
+
+
+WITHOUT_THE_FAST_ENGINE = """
+import sys
+if sys.argv[1] == "reference":
+    sys.modules["jsonschema_rs"] = None
+from pathlib import Path
+from kemudi.schema import validator
+from kemudi.schema.state import ConfigState, File
+root = Path(sys.argv[2])
+files = {
+    path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
+}
+files["dev/sync.yaml"] = b"SYNC_BATCH_SIZE: 0\\nSYNC_TIMEOUT: 12:30\\nSYNC_SIZE: 1\\n"
+files["dev/graph_query.yaml"] = b"GRAPH_HYBRID_WEIGHTS: {other: 1, similarity: -1}\\nGRAPH_CLASSMATES_LIMIT: 2.5\\n"
+files["prod/neo4j.yaml"] = b"NEO4J_PASSWORD: canary\\nNEO4J_URI: nonsense\\nNEO4J_ENABLE_SYNC: no\\n"
+state = ConfigState.load(File(path, data) for path, data in files.items())
+assert validator.FAST_AVAILABLE is (sys.argv[1] == "fast")
+for finding in state.findings:
+    print(finding.as_json())
+"""
+
+
+def test_without_the_fast_engine_an_author_is_told_the_same() -> None:
+    """Where no wheel of jsonschema-rs exists, the whole report is the same, word by word."""
+    example = Path(__file__).parents[2] / "config-repo"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", WITHOUT_THE_FAST_ENGINE, engine, str(example)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for engine in ENGINES
+    ]
+    assert said[0] == said[1]
+    assert said[0].count("\n") == 9
+    assert "canary" not in said[0]

@@ -4,23 +4,24 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import BaseModel, Field
-from pydantic_core import PydanticUndefined
+from typing import TYPE_CHECKING, Any, Final
 
 from kemudi.schema.documents import JSON
+
+if TYPE_CHECKING:  # imported where it is used: reading contracts does without pydantic
+    from pydantic import BaseModel
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 EDITOR_DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 SEALED_PATTERN: Final = r"^ENC\[kemudi:"
 
+_MISSING: Final = object()
 _MAP_KEYWORDS: Final = ("properties", "$defs", "patternProperties", "dependentSchemas")
 _DATA_KEYWORDS: Final = ("default", "const", "enum", "examples", "required", "dependentRequired")
 
 
 def setting(
-    default: Any = PydanticUndefined,
+    default: Any = _MISSING,
     *,
     description: str,
     sensitive: bool = False,
@@ -45,6 +46,9 @@ def setting(
         constraints: Handed to `pydantic.Field`: `ge`, `le`, `pattern`, `min_length`, … Those of a secret stand
             within its type: `Secret[Annotated[str, Field(min_length=8)]]`.
     """
+    from pydantic import Field
+    from pydantic_core import PydanticUndefined
+
     notes: dict[str, Any] = dict(constraints.pop("json_schema_extra", None) or {})
     annotations: dict[str, object] = {
         "x-kemudi-sensitive": sensitive,
@@ -55,10 +59,12 @@ def setting(
         "x-kemudi-expires": expires,
     }
     notes.update({name: value for name, value in annotations.items() if value})
+    if default is _MISSING:
+        default = PydanticUndefined
     return Field(default, description=description, json_schema_extra=notes or None, **constraints)
 
 
-def contract_from_model(category: str, model: type[BaseModel]) -> dict[str, JSON]:
+def contract_from_model(category: str, model: "type[BaseModel]") -> dict[str, JSON]:
     """The JSON Schema 2020-12 of a category, without pydantic's noise and in a stable order."""
     schema = _plain(model.model_json_schema())
     for key, subschema in schema.get("properties", {}).items():
@@ -92,7 +98,7 @@ def editor_rendering(schema: Mapping[str, JSON]) -> dict[str, JSON]:
     return ordered
 
 
-def write_contracts(models: Mapping[str, type[BaseModel]], folder: Path) -> tuple[Path, ...]:
+def write_contracts(models: "Mapping[str, type[BaseModel]]", folder: Path) -> tuple[Path, ...]:
     """Write `<category>.schema.json` and `editor/<category>.schema.json` for each model into `folder`.
 
     Returns the paths written. Raises OSError.
