@@ -65,11 +65,10 @@ def test_the_python_examples_for_readers_of_settings_run(monkeypatch):
     """The page for service developers, top to bottom, against the client's own read path."""
     import kemudi.client
     from kemudi.client.testing import InMemoryClient
+    from kemudi.graph.settings import CONTRACTS
 
-    values = {"SYNC_BATCH_SIZE": 500, "SYNC_PAUSED": False, "GRAPH_CLASSMATES_LIMIT": 5, "GRAPH_QUERY_TIMEOUT": 3}
-    client = InMemoryClient(values | {"NEO4J_URI": "bolt://localhost:7687"})
+    client = InMemoryClient({"SYNC_BATCH_SIZE": 500, "GRAPH_CLASSMATES_LIMIT": 5}, contracts=CONTRACTS)
     monkeypatch.setattr(kemudi.client, "connect", lambda *_args, **_options: client)
-    monkeypatch.setattr(client, "category", lambda _name: values)
     source = "\n".join(blocks(ROOT / "docs" / "how-to" / "read-settings.md", "python"))
     names: dict[str, object] = {}
     exec(compile(source, "read-settings.md", "exec"), names)

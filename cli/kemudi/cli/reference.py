@@ -32,8 +32,9 @@ def _sections(command: click.Command, path: str) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     text = inspect.cleandoc(command.help or "")
     parts = [f"## {path}\n", f"`{path} {usage}`\n", f"{text}\n"]
-    rows = [record for option in command.get_params(context) if (record := option.get_help_record(context))]
-    rows = [(name, description) for name, description in rows if name != "--help"]
+    options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
+    options = [each for each in options if "--help" not in each.opts]
+    rows = [record for option in options if (record := option.get_help_record(context))]
     if rows:
         parts.append("| option | meaning |\n|---|---|")
         parts.append(
