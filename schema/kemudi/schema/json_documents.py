@@ -62,6 +62,7 @@ def read_json(data: bytes, file: str) -> tuple[JsonDocument | None, tuple[Findin
     try:
         values = _DECODER.decode(text)
         _refuse_deep(values)
+        _refuse_surrogates(text, values)
     except json.JSONDecodeError as error:
         message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         return None, (Finding(file, error.lineno, error.colno, rules.CONTRACT_JSON, message=message),)
@@ -115,6 +116,15 @@ def _refuse_deep(values: JSON, depth: int = 1) -> None:
     if isinstance(values, dict | list):
         for inner in values.values() if isinstance(values, dict) else values:
             _refuse_deep(inner, depth + 1)
+
+
+def _refuse_surrogates(text: str, values: JSON) -> None:
+    if "\\u" not in text:
+        return  # only an escape can make half of a pair
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _RefusedError("half of a surrogate pair is not a character") from None
 
 
 def _find(text: str, token: str) -> int:

@@ -127,16 +127,24 @@ def read_manifest(data: bytes) -> tuple[RepoManifest | None, tuple[Finding, ...]
     read.one_of("/format", (1,), default=None)
     identity = read.text("/id", _UUID, "a UUID in lower case, such as uuidgen prints")
     environments = _environments(read)
-    services = {
-        name: read.names(f"/services/{escape(name)}", what="a list of categories")
-        for name in read.keys("/services", optional=True)
-    }
+    services = _services(read)
     policies = read.items("/policies", optional=True)
     found = tuple(sorted(read.findings))
     if identity is None or not environments:
         return None, found
     manifest = RepoManifest(identity, environments, MappingProxyType(services), tuple(policies))
     return manifest, found
+
+
+def _services(read: "_Fields") -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name in read.keys("/services", optional=True):
+        at = f"/services/{escape(name)}"
+        if NAME.fullmatch(name):
+            found[name] = read.names(at, what="a list of categories")
+        else:
+            read.note(at, f"{name!r} cannot be the name of a service", on_key=True)
+    return found
 
 
 def _environments(read: "_Fields") -> tuple[Environment, ...]:
@@ -158,8 +166,9 @@ def _environments(read: "_Fields") -> tuple[Environment, ...]:
         layers = read.names(f"{at}/layers", what="a list of layers", optional=True) or ("base", name)
         mode = read.one_of(f"{at}/mode", get_args(Mode), default="commit")
         reject = read.one_of(f"{at}/reject", get_args(Reject), default="commit")
-        for layer in RESERVED.intersection(layers):
-            read.note(f"{at}/layers", f"the name {layer} is reserved")
+        for index, layer in enumerate(layers):
+            if layer in RESERVED or not NAME.fullmatch(layer):
+                read.note(f"{at}/layers/{index}", f"{layer!r} cannot be the name of a layer")
         found[name] = Environment(name, layers, cast("Mode", mode), cast("Reject", reject))
     return tuple(found.values())
 

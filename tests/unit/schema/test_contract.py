@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from kemudi.schema.contract import (
@@ -156,6 +158,56 @@ class TestLoad:
 
 
 INTEGER = {"type": "integer", "minimum": 1, "default": 1}
+
+
+KEYWORDS = (
+    "type",
+    "properties",
+    "items",
+    "enum",
+    "const",
+    "default",
+    "description",
+    "pattern",
+    "minimum",
+    "allOf",
+)
+WORDS = (
+    *KEYWORDS,
+    "if",
+    "required",
+    "$ref",
+    "$defs",
+    "$id",
+    "#/$defs/KEY",
+    "KEY",
+    "integer",
+    "object",
+    "(a+",
+)
+json_like = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-1, 2), st.just(0.5), st.sampled_from(WORDS), st.just("\ud800")
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(WORDS), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(json_like, json_like, st.dictionaries(st.sampled_from(WORDS), json_like, max_size=3))
+def test_no_contract_makes_the_reader_fail(subschema: Any, other: Any, rest: dict[str, Any]) -> None:
+    """Whatever JSON a contract holds: a contract that can be used, or findings that say why not."""
+    for value in ({"properties": {"KEY": subschema, "OTHER": other}, **rest}, rest, subschema):
+        contract, findings = read(json.dumps(value))
+        assert contract is not None or findings
+        json.dumps([each.as_json() for each in findings]).encode()
+        if contract is not None:
+            contract.check_value("KEY", {"a": ["text", 1, None]})
+            contract.normalise("KEY", [1.0])
+            contract.check_together({"KEY": 1})
 
 
 class TestValues:

@@ -79,6 +79,9 @@ def test_a_manifest_is_read_with_its_defaults() -> None:
         (("base, shared", "base, base"), 7, 20, "base stands twice in environments[1].layers", None),
         (("base, shared", "base, 1"), 7, 20, "environments[1].layers must be a list of layers", None),
         (("[neo4j, sync]", "neo4j"), 11, 10, "services.graph must be a list of categories", None),
+        (("base, shared", "base, ../x"), 7, 20, "'../x' cannot be the name of a layer", None),
+        (("base, shared", "base, contracts"), 7, 20, "'contracts' cannot be the name of a layer", None),
+        (("  graph:", "  gr aph:"), 11, 3, "'gr aph' cannot be the name of a service", None),
         (("  - {kind: freeze}", "  kind: x"), 13, 3, "policies must be a list", None),
     ],
 )  # fmt: skip
