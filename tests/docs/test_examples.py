@@ -56,7 +56,9 @@ def test_every_command_shown_is_one_that_the_program_understands(page, line):
 def test_every_link_leads_somewhere(page):
     """Relative links name files that exist."""
     broken = [
-        target for target in LINK.findall(page.read_text()) if "://" not in target and not (page.parent / target).exists()
+        target
+        for target in LINK.findall(page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
 
