@@ -13,12 +13,13 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar, Unpack
 
 from pydantic import BaseModel
 
 from kemudi.client import connection
 from kemudi.client.client import Client
+from kemudi.client.connection import ConnectOptions
 from kemudi.client.health import Health
 from kemudi.client.masking import masked
 from kemudi.client.pin import View
@@ -75,6 +76,11 @@ class AsyncClient(Readable):
         super().__init__(client._live)  # noqa: SLF001 - the same reference, so a read costs the same
         self._client = client
         self._subscriptions: list[AsyncSubscription] = []
+
+    @property
+    def sync(self) -> Client:
+        """The client underneath, which belongs to no event loop: for code in threads and for the testing kit."""
+        return self._client
 
     def pin(self) -> View:
         """As `Client.pin`."""
@@ -156,6 +162,6 @@ class _Connecting:
             await self._client.close()
 
 
-def connect(env: str | None = None, **options: Any) -> _Connecting:
+def connect(env: str | None = None, **options: Unpack[ConnectOptions]) -> _Connecting:
     """Take the arguments of `kemudi.client.connect`; `await` the result, or enter it with `async with`."""
     return _Connecting(partial(connection.connect, env, **options))

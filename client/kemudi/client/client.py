@@ -1,11 +1,12 @@
 """The client: typed settings in memory, kept current behind the reader's back."""
 
-import time
+import logging
 import weakref
-from typing import Any, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from pydantic import BaseModel
 
+from kemudi.client.diff import selected
 from kemudi.client.health import Health
 from kemudi.client.pin import View
 from kemudi.client.prepare import TIMEOUT_SECONDS, Check, Preparation
@@ -13,6 +14,8 @@ from kemudi.client.serving import Serving
 from kemudi.client.stream import ChangeStream
 from kemudi.client.subscription import Callback, Subscription
 from kemudi.client.view import Readable
+
+_log: Final = logging.getLogger("kemudi.client")
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -33,13 +36,12 @@ class Client(Readable):
     Any thread may use it; after a fork the child's copy goes on by itself. Reads work on after `close`.
     """
 
-    __slots__ = ("__weakref__", "_keeper", "_serving", "_since", "_streams")
+    __slots__ = ("__weakref__", "_keeper", "_serving", "_streams")
 
     def __init__(self, serving: Serving, keeper: Keeper | None) -> None:
         super().__init__(serving.live)
         self._serving = serving
         self._keeper = keeper
-        self._since = time.monotonic()
         self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
 
     def pin(self) -> View:
@@ -87,6 +89,8 @@ class Client(Readable):
         reports the reason, secrets masked; the check is asked again at each newer snapshot and every 30 s. Settings
         that require a restart are shown with the value that a restart would bring.
         """
+        if self.revision is not None and not selected(selector, self._live.served):
+            _log.warning("prepare(%r) selects no category and no setting of the present snapshot", selector)
         return self._serving.preparations.add(selector, check, timeout)
 
     def health(self) -> Health:
@@ -105,6 +109,11 @@ class Client(Readable):
             problem="",
         )
 
+    @property
+    def serving(self) -> Serving:
+        """The state behind this client, for the testing kit."""
+        return self._serving
+
     def close(self) -> None:
         """End the threads and withdraw the acknowledgement. What was read last can still be read. May be repeated."""
         if self._keeper is not None:
@@ -121,10 +130,3 @@ class Client(Readable):
 
     def __repr__(self) -> str:
         return f"<kemudi client of {self._serving.snapshot.env!r} at {self.revision}, generation {self.generation}>"
-
-
-def serving_of(client: Any) -> Serving:
-    """The state behind a client, for the testing kit. Raises TypeError for anything else."""
-    if not isinstance(client, Client):
-        raise TypeError(f"not a client of kemudi: {type(client).__name__}")
-    return client._serving  # noqa: SLF001 - the same module

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from kemudi.client.client import Client
 from kemudi.client.disk import DiskCopy, copy_path
@@ -23,6 +23,19 @@ from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import VerifyKeys
 
 _log: Final = logging.getLogger("kemudi.client")
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The keyword arguments of `connect`, for what passes them on."""
+
+    redis_url: str | None
+    service: str | None
+    categories: Collection[str] | None
+    keyset: str | Path | KeysetBundle | None
+    verify_key: str | Path | VerifyKeys | None
+    contracts: Contracts | None
+    state_dir: str | Path | None
+    timeout: float
 
 
 def connect(
@@ -97,6 +110,9 @@ def connect_with(settings: ClientSettings, contracts: Contracts | None, pace: Pa
     except BaseException:
         refresher.close()
         raise
+    missing = set(settings.categories or ()) - set(serving.snapshot.categories)
+    if missing and serving.snapshot.revision is not None:
+        _log.warning("the snapshot has no category %s", ", ".join(sorted(missing)))
     return Client(serving, refresher)
 
 

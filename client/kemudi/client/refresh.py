@@ -174,7 +174,7 @@ class Refresher:
             self._speak_at = time.monotonic() + REFRESH_SECONDS
         elif time.monotonic() >= self._speak_at and not self._closed:
             self._speak()
-        if self._unsaved is not None and time.monotonic() >= self._copy_at:
+        if self._unsaved is not None and time.monotonic() >= self._copy_at and not self._closed:
             self._save_copy()
 
     def _copy_due(self) -> tuple[float, ...]:

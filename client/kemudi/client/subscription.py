@@ -97,6 +97,7 @@ class Subscriptions:
         self._threaded = threaded
         self._subscribed: tuple[Subscription, ...] = ()
         self._swaps: deque[_Swap] = deque()
+        self._telling: _Swap | None = None
         self._count = 0
         self._closed = False
         self._reset()
@@ -153,9 +154,10 @@ class Subscriptions:
             thread.join(timeout=1)
 
     def after_fork(self) -> None:
-        """In the child: threads are gone and locks may be held by nobody."""
+        """In the child: threads are gone and locks may be held by nobody. What was being told is told again."""
         self._reset()
-        self._swaps.clear()
+        if self._telling is not None:
+            self._swaps.appendleft(self._telling)
         if self._threaded and self._subscribed and not self._closed:
             self._start()
 
@@ -170,9 +172,9 @@ class Subscriptions:
                     self._wake.wait()
                 if self._closed:
                     return
-                swap = self._swaps.popleft()
-            self._tell(swap)
-            del swap
+                self._telling = self._swaps.popleft()
+            self._tell(self._telling)
+            self._telling = None
 
     def _tell(self, swap: _Swap) -> None:
         subscribed = [one for one in self._subscribed if one.since < swap.number]

@@ -3,7 +3,8 @@
     config = InMemoryClient({"SYNC_BATCH_SIZE": 10})
     with override(config, SYNC_BATCH_SIZE=20): ...
 
-Import the fixture in a `conftest.py`: `from kemudi.client.testing import kemudi_config`.
+For asyncio wrap it: `kemudi.client.aio.AsyncClient(InMemoryClient(...))`. Import the fixture in a `conftest.py`:
+`from kemudi.client.testing import kemudi_config`.
 """
 
 import threading
@@ -11,7 +12,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from kemudi.client.client import Client, serving_of
+from kemudi.client.aio import AsyncClient
+from kemudi.client.client import Client
 from kemudi.client.defaults import declared_contracts, declared_defaults
 from kemudi.client.errors import SettingNotFoundError
 from kemudi.client.frozen import same, thaw
@@ -83,10 +85,10 @@ class InMemoryClient(Client):
             self._values = {**self._values, **thaw({**(values or {}), **more})}
             self._revision = revision or self._revision
             try:
-                old = serving_of(self).snapshot
+                old = self.serving.snapshot
                 generation = old.generation or Generation(0, 0, 0)
                 snapshot = self._snapshot(Generation(generation.era, generation.depth + 1, 0), old)
-                refusal = serving_of(self).offer(snapshot)
+                refusal = self.serving.offer(snapshot)
             except Exception:
                 self._values, self._revision = before
                 raise
@@ -114,7 +116,7 @@ class InMemoryClient(Client):
 
 
 @contextmanager
-def override(config: Any, **values: Any) -> Generator[None]:
+def override(config: Client | AsyncClient, **values: Any) -> Generator[None]:
     """Serve other values for a while: above layers, defaults and pins, and through later swaps.
 
     Overrides nest, and may end in any order. They hold for every thread that reads this client, and for its bound
@@ -129,12 +131,14 @@ def override(config: Any, **values: Any) -> Generator[None]:
         BindingRefusedError: A bound model refuses a value.
         TypeError: `config` is no client.
     """
-    serving = serving_of(config)
-    handle = serving.override(values)
+    client = config.sync if isinstance(config, AsyncClient) else config
+    if not isinstance(client, Client):
+        raise TypeError(f"not a client of kemudi: {type(config).__name__}")
+    handle = client.serving.override(values)
     try:
         yield
     finally:
-        serving.lift(handle)
+        client.serving.lift(handle)
 
 
 def _checked(contract: Contract, key: str, value: Any) -> Any:

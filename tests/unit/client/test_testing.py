@@ -1,11 +1,13 @@
 """The testing kit itself."""
 
+import asyncio
 import threading
 
 import pytest
 from pydantic import BaseModel
 
 from kemudi.client import SettingNotFoundError
+from kemudi.client.aio import AsyncClient
 from kemudi.client.testing import InMemoryClient, kemudi_config, override  # noqa: F401 - a fixture
 from kemudi.schema.contract import setting
 from kemudi.schema.errors import FindingsError, RefusedError
@@ -131,3 +133,25 @@ def test_override_wants_a_client():
     """Anything else is a TypeError."""
     with pytest.raises(TypeError, match="not a client"), override({}, A=1):
         pass
+
+
+def test_the_kit_works_for_asyncio():
+    """A client in memory serves an event loop, too, and can be overridden there."""
+
+    async def main():
+        client = InMemoryClient({"A": 1})
+        config = AsyncClient(client)
+        told = []
+
+        async def tell(change):
+            told.append(change.new)
+
+        config.subscribe("A", tell)
+        with override(config, A=2):
+            assert config["A"] == 2
+        async with asyncio.timeout(5):
+            while told != [2, 1]:  # noqa: ASYNC110 - it waits for another task
+                await asyncio.sleep(0)
+        await config.close()
+
+    asyncio.run(main())
