@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from kemudi.schema import rules
+from kemudi.schema.cross_messages import cross_problem
 from kemudi.schema.documents import JSON, Place, escape
 from kemudi.schema.json_documents import JsonDocument
-from kemudi.schema.messages import Problem, cross_problem, value_problem
+from kemudi.schema.messages import Problem, value_problem
 from kemudi.schema.model import (
     SEALED_PATTERN,
     contract_from_model,

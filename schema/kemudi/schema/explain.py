@@ -7,10 +7,10 @@ from kemudi.schema.contract import SettingSpec
 from kemudi.schema.documents import JSON, Place
 from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import UsageError
-from kemudi.schema.messages import expectation, shown
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.secret import MASK
 from kemudi.schema.state import ConfigState
+from kemudi.schema.wording import expectation, shown
 
 
 @dataclass(frozen=True, slots=True)

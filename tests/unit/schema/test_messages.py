@@ -50,6 +50,11 @@ class TestMessages:
             ({"type": "string", "pattern": "^a", "default": "a"}, "b", 'text that matches "^a", and is "b"'),
             ({"type": ["integer", "null"], "default": None}, "b", 'a whole number or null, and is "b"'),
             (
+                {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": None},
+                0,
+                "a whole number of at least 1 or null, and is 0",
+            ),
+            (
                 {"type": "number", "multipleOf": 0.5, "default": 1},
                 0.7,
                 "a number that is a multiple of 0.5, and is 0.7",
@@ -133,6 +138,13 @@ class TestMessages:
         default = {"boolean": True, "integer": 1, "string": ""}[kind]
         (problem,) = of({"type": kind, "default": default}).check_value("KEY", value, written)
         assert problem.hint == hint
+
+    def test_an_optional_field_is_told_like_a_plain_one(self) -> None:
+        """What a model calls `int | None` is anyOf in its contract, and no author needs to know."""
+        optional = of({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None})
+        (problem,) = optional.check_value("KEY", 123, "0123")
+        assert (problem.rule, problem.message) == ("KEM023", "KEY must be text or null, and is 0123")
+        assert problem.hint == 'without quotes 0123 is the number 123; write KEY: "0123"'
 
     def test_a_name_within_a_value_is_told_with_its_nearest(self) -> None:
         """A mistyped member is found like a mistyped key."""
