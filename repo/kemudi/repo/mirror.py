@@ -17,7 +17,6 @@ from typing import Final
 
 from kemudi.repo.errors import (
     BranchMissingError,
-    CorruptObjectError,
     FetchError,
     GitFailedError,
     GitLockedError,
@@ -35,9 +34,8 @@ FETCH_SECONDS: Final = 60.0
 
 _STALE_LOCK_SECONDS: Final = 600.0
 _ALLOWED: Final = "https:ssh:file"
-_SCHEMES: Final = ("https://", "ssh://", "file://")
 _SCP: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*:(?!/{2})[^\s]+")
-_HOST: Final = re.compile(r"[a-z]+://(?:[^/@]*@)?(-|/(?!/)?$)")
+_URL: Final = re.compile(r"(?:https|ssh)://(?:[^/@]*@)?[A-Za-z0-9_\[][^/@]*/.+|file:///.+|/.+")
 # Set by the operator, and needed to reach a host; everything else of git's environment stays out.
 _PASSED_ON: Final = (
     "GIT_SSH",
@@ -49,6 +47,9 @@ _PASSED_ON: Final = (
     "GIT_SSL_CERT",
     "GIT_SSL_KEY",
     "GIT_PROXY_SSL_CAINFO",
+)
+_DAMAGE: Final = re.compile(
+    r"corrupt|bad (?:object|config)|loose object|packfile|not a git repo|unable to read|invalid sha1|all necessary obj"
 )
 _NO_ACCESS: Final = ("Authentication failed", "could not read Username", "Permission denied")
 # Housekeeping runs inside a fetch, never beside one. It keeps what no branch leads to: after a force push the daemon
@@ -128,25 +129,32 @@ class Mirror:
             self._finish_swap()
             if not self._is_usable():
                 return self._clone(None)
-            before = self.tip
+            try:
+                before = self.tip
+            except UnavailableError:
+                return self._clone(None)
             try:
                 branch = self._fetch_into(self.folder)
-            except (GitFailedError, GitLockedError) as error:
-                if isinstance(error, GitLockedError) and not self._has_stale_lock():
-                    raise
-                if isinstance(error, GitFailedError) and self._is_sound():
-                    raise self._explained(error) from None
-                return self._clone(before)
+            except GitLockedError:
+                if self._has_stale_lock():
+                    return self._clone(before)
+                raise
+            except GitFailedError as error:
+                if self._is_damaged(error):
+                    return self._clone(before)
+                raise self._explained(error) from None
             sha = self._readable_tip(branch)
-            if sha is None:
-                return self._clone(before)
-            return Fetched(branch, sha, before, recloned=False)
+            return self._clone(before) if sha is None else Fetched(branch, sha, before, recloned=False)
 
     def reclone(self) -> Fetched:
         """Replace the mirror by a new one: for a reader that met a damaged object. Raises as `fetch`."""
         with self._locked():
             self._finish_swap()
-            return self._clone(self.tip if self._is_usable() else None)
+            try:
+                before = self.tip if self._is_usable() else None
+            except UnavailableError:
+                before = None
+            return self._clone(before)
 
     def _clone(self, before: str | None) -> Fetched:
         """Fetch into a new repository beside, then swap: a reader sees the old or the new one."""
@@ -237,13 +245,19 @@ class Mirror:
         whole = all((self.folder / part).exists() for part in ("HEAD", "objects", "refs"))
         return whole and config == _CONFIG.format(url=_quoted(self._url))
 
-    def _is_sound(self) -> bool:
-        try:
-            return Git(self.folder).is_sound(time_limit_seconds=self._time_limit)
-        except GitTimeoutError:
+    def _is_damaged(self, error: GitFailedError) -> bool:
+        """Whether it is the mirror that keeps a fetch from succeeding. A remote that is away is the usual reason."""
+        branch = self._branch or self._head_branch()
+        if branch is not None and self._readable_tip(branch) is None:
             return True
-        except KemudiError:
+        if not _DAMAGE.search(error.stderr):
             return False
+        try:
+            return not Git(self.folder).is_sound(time_limit_seconds=self._time_limit)
+        except GitTimeoutError:
+            return False
+        except KemudiError:
+            return True
 
     def _readable_tip(self, branch: str) -> str | None:
         try:
@@ -252,7 +266,7 @@ class Mirror:
                 return None
             with Objects(Git(self.folder)) as objects:
                 objects.tree(objects.commit(sha).tree)
-        except (CorruptObjectError, GitFailedError):
+        except UnavailableError:
             return None
         return sha
 
@@ -300,8 +314,8 @@ def _checked(url: str) -> str:
         raise UsageError(
             f"the URL of a remote has no spaces, quotes, backslashes or control characters: {shown!r}"
         )
-    known = url.startswith((*_SCHEMES, "/")) or ("://" not in url and "::" not in url and _SCP.fullmatch(url))
-    if not known or _HOST.match(url):
+    known = _URL.fullmatch(url) or ("://" not in url and "::" not in url and _SCP.fullmatch(url))
+    if not known:
         raise UsageError(
             f"{shown!r} is not a URL that can be mirrored",
             hint="Use https://…, ssh://…, user@host:path, file://… or an absolute path.",
