@@ -83,7 +83,10 @@ class YamlReader:
         found = property_findings(event, self._file)
         if found and len(self.findings) < _MOST_FINDINGS:
             self.findings += found
-        self._refused = self._refused or bool(found)
+        if found and self._top:
+            self._break()  # only this setting is in doubt; the rest of the file is still checked
+        elif found:
+            self._refused = True
         return event
 
     def _is_last(self) -> bool:

@@ -169,6 +169,19 @@ def test_several_findings_of_one_file_are_reported_together() -> None:
     assert document.broken == {"A", "C"}
 
 
+def test_a_tag_or_an_anchor_puts_only_its_own_setting_in_doubt() -> None:
+    """The rest of the file is read, so that its errors are found in the same go."""
+    document, findings = read_document(b"A: !!python/object:os.system x\nB: &b [1]\nC: 5\nD: *b\n", FILE)
+    assert [(each.rule, each.line, each.column) for each in findings] == [
+        ("KEM006", 1, 4),
+        ("KEM005", 2, 4),
+        ("KEM005", 4, 4),
+    ]
+    assert document is not None
+    assert document.broken == {"A", "B", "D"}
+    assert document.values["C"] == 5
+
+
 @pytest.mark.parametrize(
     "bomb", ["a: &a [*a]", "a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(99))]
 )
@@ -185,7 +198,8 @@ def test_an_alias_bomb_costs_nothing(bomb: str) -> None:
         taken = time.thread_time() - started
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert document is None
+        assert document is not None
+        assert document.broken == set(document.values)
         assert {each.rule for each in findings} == {"KEM005"}
         assert taken < 0.05
         assert peak < 5_000_000
