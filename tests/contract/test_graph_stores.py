@@ -288,6 +288,8 @@ WRITTEN = {
     "delete_pairs",
     "delete_idle_students",
     "delete_idle_classes",
+    "delete_idle_students_among",
+    "delete_idle_classes_among",
     "set_checkpoint",
     "bump_version",
 }
@@ -331,6 +333,25 @@ def test_a_batch_is_all_or_nothing(store: GraphStore) -> None:
     assert store.read("student", {"nim": "9"}) == []
     hold(store, {("9", "A")})
     assert store.read("counts", {}) == [{"edges": 1}]
+
+
+def test_a_removed_pair_takes_along_the_nodes_that_it_left_alone(store: GraphStore) -> None:
+    """And no others: neither those that still have a relationship, nor idle ones that were not named."""
+    hold(store, SMALL)
+    store.write(
+        [
+            ("merge_students", {"rows": [{"nim": "8", "nama": "idle, and not named"}]}),
+            ("delete_pairs", {"pairs": [{"nim": "4", "kode": "D"}, {"nim": "2", "kode": "C"}]}),
+            ("delete_idle_students_among", {"nims": ["2", "4"]}),
+            ("delete_idle_classes_among", {"kodes": ["C", "D"]}),
+        ]
+    )
+    students = store.read("students", {"after": "", "limit": 9})
+    assert [each["nim"] for each in students] == ["1", "2", "3", "8"]
+    assert [each["kode"] for each in store.read("classes_of_student", {"nim": "3"})] == ["B", "D"]
+    assert store.read("class_sizes", {"kodes": ["C"]}) == []
+    hold(store, SMALL)
+    assert [each["nim"] for each in store.read("students", {"after": "", "limit": 9})] == ["1", "2", "3", "4"]
 
 
 def test_merging_twice_changes_nothing(store: GraphStore) -> None:

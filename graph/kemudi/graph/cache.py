@@ -25,10 +25,16 @@ Compute = Callable[[], list[Record]]
 
 
 class ResultCache(Protocol):
-    """Look up a result, or compute and keep it."""
+    """Look up a result, or compute and keep it. Safe to use from several threads."""
 
     def through(self, name: Name, ttl: int, compute: Compute) -> list[Record]:
-        """The result kept under `name`, at most `ttl` seconds old, else what `compute` gives."""
+        """The result kept under `name`, at most `ttl` seconds old, else what `compute` gives.
+
+        Raises what `compute` and the question for the data version raise, nothing of its own.
+        """
+
+    def close(self) -> None:
+        """Release everything."""
 
 
 class NoCache:
@@ -38,15 +44,24 @@ class NoCache:
         """What `compute` gives."""
         return compute()
 
+    def close(self) -> None:
+        """Nothing."""
+
 
 class DataVersion:
-    """The graph's data version, asked for at most every quarter of a second.
+    """The graph's data version, asked for at most every `seconds`: a kept answer is at most that much behind.
 
-    So a cached answer is at most that much older than the graph.
+    With 0 it is asked for each time, which the embedded store answers in some 30 µs.
     """
 
-    def __init__(self, ask: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], int],
+        seconds: float = VERSION_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ask = ask
+        self._seconds = seconds
         self._clock = clock
         self._known: tuple[float, int] = (float("-inf"), 0)
 
@@ -54,7 +69,7 @@ class DataVersion:
         """The version. Raises what the store raises."""
         moment, version = self._known
         now = self._clock()
-        if now - moment > VERSION_SECONDS:
+        if now - moment >= self._seconds:
             version = self._ask()
             self._known = (now, version)
         return version
@@ -63,26 +78,42 @@ class DataVersion:
 class MemoryCache:
     """In this process: the least recently used results go first."""
 
-    def __init__(self, version: DataVersion, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        version: DataVersion,
+        clock: Callable[[], float] = time.monotonic,
+        most_entries: int = _MOST_ENTRIES,
+    ) -> None:
         self._version = version
         self._clock = clock
-        self._entries: OrderedDict[Name, tuple[float, list[Record]]] = OrderedDict()
+        self._most_entries = most_entries
+        # As bytes: no caller can change what the next one gets.
+        self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
     def through(self, name: Name, ttl: int, compute: Compute) -> list[Record]:
         """See `ResultCache`."""
-        key = (self._version(), *name)
+        key = _digest(self._version(), name)
         with self._lock:
             kept = self._entries.get(key)
-            if kept is not None and self._clock() < kept[0]:
+            if kept is not None:
                 self._entries.move_to_end(key)
-                return kept[1]
+        # Its age is judged by the present limit: a lowered CACHE_TTL holds at once.
+        if kept is not None and self._clock() - kept[0] < ttl:
+            found: list[Record] = orjson.loads(kept[1])
+            return found
         result = compute()
         with self._lock:
-            self._entries[key] = (self._clock() + ttl, result)
-            while len(self._entries) > _MOST_ENTRIES:
+            self._entries[key] = (self._clock(), orjson.dumps(result))
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._most_entries:
                 self._entries.popitem(last=False)
         return result
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
 
 
 class RedisCache:
@@ -102,7 +133,7 @@ class RedisCache:
 
     @classmethod
     def connect(cls, url: str, env: str, version: DataVersion) -> "RedisCache":
-        """A cache with short time limits on a Redis of its own or the settings' one."""
+        """A cache with short time limits; nothing is connected yet."""
         client = redis.Redis.from_url(
             url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
         )
@@ -112,12 +143,10 @@ class RedisCache:
         """See `ResultCache`."""
         if self._clock() < self._away_until:
             return compute()
-        # A digest: names hold what callers send, and must not shape a key.
-        key = self._prefix + hashlib.sha256(orjson.dumps([self._version(), *name])).hexdigest()
-        kept = self._tried(lambda: self._client.get(key))
+        key = self._prefix + _digest(self._version(), name).hex()
+        kept = _records(self._tried(lambda: self._client.get(key)))
         if kept is not None:
-            found: list[Record] = orjson.loads(kept)
-            return found
+            return kept
         result = compute()
         self._tried(lambda: self._client.set(key, orjson.dumps(result), ex=ttl))
         return result
@@ -132,3 +161,44 @@ class RedisCache:
         except redis.RedisError:
             self._away_until = self._clock() + _AWAY_SECONDS
             return None
+
+
+class CountedCache:
+    """Tells for each look-up whether it was a hit."""
+
+    def __init__(self, inner: ResultCache, told: Callable[[bool], None]) -> None:
+        self._inner = inner
+        self._told = told
+
+    def through(self, name: Name, ttl: int, compute: Compute) -> list[Record]:
+        """See `ResultCache`."""
+        computed = False
+
+        def counted() -> list[Record]:
+            nonlocal computed
+            computed = True
+            return compute()
+
+        result = self._inner.through(name, ttl, counted)
+        self._told(not computed)
+        return result
+
+    def close(self) -> None:
+        """Close the one inside."""
+        self._inner.close()
+
+
+def _digest(version: int, name: Name) -> bytes:
+    # A digest: names hold what callers send, and must shape no key, nor fill the memory.
+    return hashlib.sha256(orjson.dumps([version, *name])).digest()
+
+
+def _records(kept: bytes | None) -> list[Record] | None:
+    """What was kept; None when it is not there or not what we write."""
+    if kept is None:
+        return None
+    try:
+        found = orjson.loads(kept)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, list) else None

@@ -1,19 +1,21 @@
-"""The graph service over HTTP: JSON, problems, paging, and the sync's two routes."""
+"""The graph service over HTTP: JSON, problems, paging, and the sync's routes."""
 
 import base64
 import binascii
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 
+from kemudi.graph.errors import InvalidRequestError
+from kemudi.graph.metrics import Metrics
 from kemudi.graph.problems import install, problem
+from kemudi.graph.rates import RateLimiter
 from kemudi.graph.service import GraphService
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.loop import SyncLoop
@@ -21,36 +23,39 @@ from kemudi.graph.sync.runner import SyncRunner
 from kemudi.graph.sync.verify import verify
 from kemudi.schema.errors import KemudiError
 
-UNLIMITED: Final = frozenset({"/healthz", "/readyz", "/metrics", "/sync/status"})
+LIMITED: Final = "/students"
+"""The rate limit is for what is below; operators and probes must get through."""
+
 _LARGEST_PAGE: Final = 500
 
 Next = Callable[[Request], Awaitable[Response]]
 Limit = Annotated[int | None, Query(ge=1, description="At most so many; above the setting it is cut.")]
+PageSize = Annotated[int, Query(ge=1, description=f"Students a page; above {_LARGEST_PAGE} it is cut.")]
 
 
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What the routes work with, made by `kemudi.graph.runtime`.
 
     Attributes:
-        config: The `kemudi.client`.
+        config: The `kemudi.client`, or its twin for tests.
         service: The graph service.
         store: The graph, for the readiness check.
-        runner, loop: The sync; None where another process runs it.
+        runner: The sync; None where this process has no registry.
+        loop: The thread that runs it; None with `runner`.
+        limiter: Of requests.
+        metrics: Of everything.
+        prepared: Whether the store's tables or constraints are there; else why not.
     """
 
-    def __init__(
-        self,
-        config: Any,  # a client or its twin for tests
-        service: GraphService,
-        store: GraphStore,
-        runner: SyncRunner | None = None,
-        loop: SyncLoop | None = None,
-    ) -> None:
-        self.config = config
-        self.service = service
-        self.store = store
-        self.runner = runner
-        self.loop = loop
+    config: Any
+    service: GraphService
+    store: GraphStore
+    runner: SyncRunner | None = None
+    loop: SyncLoop | None = None
+    limiter: RateLimiter = field(default_factory=RateLimiter)
+    metrics: Metrics = field(default_factory=Metrics)
+    unprepared: Callable[[], str | None] = lambda: None
 
 
 def build_app(parts: Parts) -> FastAPI:
@@ -71,13 +76,12 @@ def _student_routes(app: FastAPI, parts: Parts) -> None:
             return {"items": items, "next": None, "revision": view.revision, "generation": view.generation}
 
     @app.get("/students")
-    def students(
-        limit: Annotated[int, Query(ge=1, le=_LARGEST_PAGE)] = 100, cursor: str | None = None
-    ) -> dict[str, Any]:
+    def students(limit: PageSize = 100, cursor: str | None = None) -> dict[str, Any]:
         """All students, a page at a time; `next` is the cursor of the next page."""
-        answer = listed(lambda service: service.students(_opened(cursor), limit + 1))
-        if len(answer["items"]) > limit:
-            answer["items"] = answer["items"][:limit]
+        most = min(limit, _LARGEST_PAGE)
+        answer = listed(lambda service: service.students(_opened(cursor), most + 1))
+        if len(answer["items"]) > most:
+            answer["items"] = answer["items"][:most]
             answer["next"] = _cursor(answer["items"][-1]["nim"])
         return answer
 
@@ -109,11 +113,12 @@ def _sync_routes(app: FastAPI, parts: Parts) -> None:
 
     @app.post("/sync/run", status_code=202)
     def run(request: Request) -> Any:  # a status or a problem
-        """Ask for a run now; the answer is the status at this moment."""
+        """Ask for a run over every row; the answer is the status once it has begun, or that of the present run."""
         if parts.loop is None or parts.runner is None:
             return absent(request)
-        parts.loop.request()
-        return parts.runner.status.as_json()
+        if not parts.runner.enabled:
+            return problem(request, 409, "sync-disabled", "Sync disabled", "NEO4J_ENABLE_SYNC is false")
+        return parts.loop.request().as_json()
 
     @app.get("/sync/status")
     def status(request: Request) -> Any:  # as above
@@ -139,49 +144,51 @@ def _operator_routes(app: FastAPI, parts: Parts) -> None:
     @app.get("/readyz")
     def readyz() -> JSONResponse:
         """Settings are there and the store answers."""
+        reason = parts.unprepared()
         try:
             parts.store.ping()
         except KemudiError as error:
-            return JSONResponse({"ready": False, "reason": str(error)}, status_code=503)
-        known = parts.config.generation is not None
-        reason = None if known else "no settings from Redis yet; declared defaults are used"
+            reason = str(error)
+        if reason is not None:
+            return JSONResponse({"ready": False, "reason": reason}, status_code=503)
+        if parts.config.generation is None:
+            reason = "no settings from Redis yet; declared defaults are used"
         return JSONResponse({"ready": True, "reason": reason})
-
-
-def _measure_and_limit(app: FastAPI, parts: Parts) -> None:
-    registry = CollectorRegistry()
-    requests = Counter("kemudi_graph_requests", "Requests.", ["route", "status"], registry=registry)
-    seconds = Histogram("kemudi_graph_request_seconds", "Time to answer.", ["route"], registry=registry)
-    limiter = FixedWindowRateLimiter(MemoryStorage())
-
-    @app.middleware("http")
-    async def around(request: Request, call_next: Next) -> Response:
-        began = time.perf_counter()
-        response = _limited(request, limiter, parts.config["API_RATE_LIMIT"])
-        if response is None:
-            response = await call_next(request)
-        # The route's pattern, never the address: its parts would make endless label values.
-        route = request.scope.get("route")
-        name = getattr(route, "path", "other")
-        requests.labels(name, str(response.status_code)).inc()
-        seconds.labels(name).observe(time.perf_counter() - began)
-        return response
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        """For Prometheus."""
+        return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _limited(request: Request, limiter: FixedWindowRateLimiter, allowed: int) -> Response | None:
-    if request.url.path in UNLIMITED:
+def _measure_and_limit(app: FastAPI, parts: Parts) -> None:
+    @app.middleware("http")
+    async def around(request: Request, call_next: Next) -> Response:
+        began, status = time.perf_counter(), 500
+        try:
+            response = await _limited(request, parts)
+            if response is None:
+                response = await call_next(request)
+            status = response.status_code
+            return response
+        finally:
+            # The route's pattern, never the address: its parts would make endless label values.
+            route = getattr(request.scope.get("route"), "path", "other")
+            parts.metrics.answered(route, status, time.perf_counter() - began)
+
+
+async def _limited(request: Request, parts: Parts) -> Response | None:
+    if not request.url.path.startswith(LIMITED):
         return None
-    item = RateLimitItemPerMinute(allowed)
+    allowed = parts.config["API_RATE_LIMIT"]
+    # The peer, never a header: anybody can write one.
     client = request.client.host if request.client else "unknown"
-    if limiter.hit(item, client):
+    seconds = await run_in_threadpool(parts.limiter.wait, client, allowed)
+    if seconds is None:
         return None
-    reset = max(1, int(limiter.get_window_stats(item, client).reset_time - time.time()))
     detail = f"more than {allowed} requests a minute"
-    return problem(request, 429, "rate-limited", "Rate limited", detail, headers={"Retry-After": str(reset)})
+    headers = {"Retry-After": str(seconds)}
+    return problem(request, 429, "rate-limited", "Rate limited", detail, headers=headers)
 
 
 def _cursor(nim: str) -> str:
@@ -194,4 +201,4 @@ def _opened(cursor: str | None) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise ValueError("this cursor was not given by an earlier page") from None
+        raise InvalidRequestError("this cursor was not given by an earlier page") from None

@@ -7,11 +7,13 @@ on the primary key, so a page costs its own rows and not those before it.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Engine,
@@ -95,6 +97,11 @@ def _wait_for_writers(engine: Engine) -> None:
         cursor.close()
 
     event.listen(engine, "connect", set_timeout)
+
+
+def _behind(since: datetime, after_id: int) -> ColumnElement[bool]:
+    table = RIWAYAT_PENDIDIKAN
+    return (table.c.updated_at > since) | ((table.c.updated_at == since) & (table.c.id > after_id))
 
 
 class Registry:
@@ -246,6 +253,47 @@ class Registry:
                 select(func.count(), func.max(table.c.updated_at)).select_from(table)
             ).one()
         return int(count), str(newest)
+
+    def newest_change(self) -> datetime | None:
+        """When a row was last changed; None without rows."""
+        with self._reading() as connection:
+            newest: datetime | None = connection.scalar(select(func.max(RIWAYAT_PENDIDIKAN.c.updated_at)))
+        return newest
+
+    def changes(self, since: datetime, after_id: int, limit: int) -> list[tuple[datetime, Row]]:
+        """At most `limit` rows behind (`since`, `after_id`) in the order of (`updated_at`, `id`), deleted ones too."""
+        table = RIWAYAT_PENDIDIKAN
+        query = (
+            select(
+                table.c.updated_at,
+                table.c.id,
+                table.c.nim,
+                MAHASISWA.c.nama,
+                table.c.kode,
+                KELAS.c.nama,
+                table.c.deleted,
+            )
+            .join(MAHASISWA, MAHASISWA.c.nim == table.c.nim)
+            .join(KELAS, KELAS.c.kode == table.c.kode)
+            .where(_behind(since, after_id))
+            .order_by(table.c.updated_at, table.c.id)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [(found[0], Row(*found[1:])) for found in connection.execute(query)]
+
+    def count_changes(self, since: datetime, after_id: int) -> int:
+        """How many rows `changes` would give in all."""
+        query = select(func.count()).select_from(RIWAYAT_PENDIDIKAN).where(_behind(since, after_id))
+        with self._reading() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def count_pairs(self) -> int:
+        """Distinct live pairs (nim, kode): how many relationships the graph must hold."""
+        table = RIWAYAT_PENDIDIKAN
+        pairs = select(table.c.nim, table.c.kode).distinct().where(~table.c.deleted).subquery()
+        with self._reading() as connection:
+            return int(connection.scalar(select(func.count()).select_from(pairs)) or 0)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -1,110 +1,238 @@
 """Compose the services: client, store, service, sync and HTTP in one process, or a single sync run."""
 
+import os
+import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
+from structlog.typing import FilteringBoundLogger
 
 import kemudi.client
-from kemudi.graph.cache import DataVersion, MemoryCache
+from kemudi.graph.cache import (
+    VERSION_SECONDS,
+    CountedCache,
+    DataVersion,
+    MemoryCache,
+    RedisCache,
+    ResultCache,
+)
 from kemudi.graph.errors import GraphUnavailableError
 from kemudi.graph.http import Parts, build_app
+from kemudi.graph.logs import make_log
+from kemudi.graph.metrics import Metrics
+from kemudi.graph.rates import RateLimiter
 from kemudi.graph.registry import Registry
+from kemudi.graph.server import HttpServer, listen
 from kemudi.graph.service import GraphService
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
 from kemudi.graph.stores.neo4j import Neo4jStore
+from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
-from kemudi.schema.errors import RefusedError
+from kemudi.schema.errors import KemudiError, RefusedError
 
-_SHUTDOWN_SECONDS: Final = 3
+REDIS_VARIABLE: Final = "KEMUDI_GRAPH_REDIS_URL"
+"""A Redis for the query cache and the rate limits; without it each process keeps its own."""
+
 _PROGRESS_SECONDS: Final = 0.2
+_WATCH_SECONDS: Final = 0.5
+_PREPARE_SECONDS: Final = 2.0
+_FAILED: Final = 70
 
 
-def serve(*, ladybug: Path | None, registry_dsn: str | None, host: str, port: int) -> int:
+def serve(
+    *,
+    ladybug: Path | None,
+    registry_dsn: str | None,
+    host: str,
+    port: int,
+    redis_url: str | None = None,
+) -> int:
     """Run the graph service, and with a registry the sync, until SIGTERM or SIGINT. Returns the exit code.
 
-    Settings come from the `KEMUDI_*` variables. Raises KemudiError when a part cannot start.
+    Settings come from the `KEMUDI_*` variables. With Neo4j it starts while the server is away and is not ready then.
+
+    Args:
+        ladybug: The file of the embedded store; None for the Neo4j that the settings name.
+        registry_dsn: SQLAlchemy address of the registry; None: no sync here.
+        host: Where to listen.
+        port: The same; 0 for a free one.
+        redis_url: For the query cache and the rate limits; else `KEMUDI_GRAPH_REDIS_URL`, else memory.
+
+    Raises:
+        KemudiError: A part cannot start; the message says which.
     """
-    with kemudi.client.connect(service="graph", contracts=CONTRACTS) as config:
+    ending, log = threading.Event(), make_log()
+    with ExitStack() as stack:
+        stack.enter_context(_signals(ending))
+        listener = stack.enter_context(listen(host, port))
+        config = stack.enter_context(kemudi.client.connect(service="graph", contracts=CONTRACTS))
         store = open_store(config, ladybug)
-        ending = threading.Event()
-        registry = Registry(registry_dsn) if registry_dsn is not None else None
-        runner = SyncRunner(config, store, registry, ending) if registry is not None else None
-        loop = SyncLoop(runner, ending) if runner is not None else None
-        service = GraphService(config, store, MemoryCache(DataVersion(lambda: data_version(store))))
-        app = build_app(Parts(config, service, store, runner, loop))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-            )
-        )
-        try:
-            if runner is not None and loop is not None:
-                runner.learn_last_success()
-                loop.start()
-            server.run()
-        finally:
-            if loop is not None:
-                loop.stop()
-            store.close()
-            if registry is not None:
-                registry.close()
+        stack.callback(store.close)
+        metrics = Metrics()
+        cache, limiter = _cache_and_limiter(store, redis_url or os.environ.get(REDIS_VARIABLE))
+        stack.callback(cache.close)
+        stack.callback(limiter.close)
+        service = GraphService(config, store, CountedCache(cache, metrics.looked_up))
+        runner = _runner(stack, config, store, registry_dsn, ending)
+        loop = SyncLoop(runner, ending, log) if runner is not None else None
+        preparation = _Preparation(store, runner, loop, ending, log)
+        if runner is not None:
+            metrics.watch_sync(lambda: runner.status)
+        app = build_app(Parts(config, service, store, runner, loop, limiter, metrics, preparation.problem))
+        server = HttpServer(app, listener)
+        stack.callback(_end, server, loop, preparation, ending)
+        preparation.start()
+        server.start()
+        log.info("serving", url=server.url, store=store.name, sync=runner is not None)
+        while not ending.wait(_WATCH_SECONDS):
+            if not server.alive:
+                log.error("the HTTP server ended")
+                return _FAILED
+        log.info("ending")
     return 0
 
 
 def run_sync_once(registry_dsn: str, on_progress: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Run one sync from a registry into the Neo4j of the settings. Returns its last status.
+    """Run one full sync from a registry into the Neo4j of the settings. Returns its last status.
 
     `on_progress` gets the status some times a second. Raises KemudiError when a part cannot start.
     """
-    with kemudi.client.connect(service="sync", contracts=CONTRACTS) as config:
+    ending = threading.Event()
+    with ExitStack() as stack:
+        config = stack.enter_context(kemudi.client.connect(service="sync", contracts=CONTRACTS))
         store = open_store(config, None)
+        stack.callback(store.close)
+        store.prepare()
         registry = Registry(registry_dsn)
-        ending = threading.Event()
+        stack.callback(registry.close)
         runner = SyncRunner(config, store, registry, ending)
+        runner.learn_last_success()
         worker = threading.Thread(target=runner.run, name="sync")
+        worker.start()
         try:
-            worker.start()
             while worker.is_alive():
                 worker.join(_PROGRESS_SECONDS)
                 on_progress(runner.status.as_json())
         finally:
             ending.set()
             worker.join()
-            store.close()
-            registry.close()
         return runner.status.as_json()
 
 
 def open_store(config: Any, ladybug: Path | None) -> GraphStore:  # a client
-    """The embedded store in a file, or the Neo4j that the settings name; its tables or constraints are made.
+    """The embedded store in a file, or the Neo4j that the settings name, not yet asked for anything.
 
     With Neo4j a changed address is tried before it is accepted: a server that does not answer refuses the change.
     """
-    store: GraphStore
     if ladybug is not None:
-        store = LadybugStore(ladybug)
-    else:
-        store = _neo4j(config.category("neo4j"))
-        config.prepare("neo4j", _answers)
-    store.prepare()
+        return LadybugStore(ladybug)
+    store = _neo4j(config.category("neo4j"))
+    config.prepare("neo4j", _answers)
     return store
 
 
-def data_version(store: GraphStore) -> int:
-    """A number that rises with each change of the graph."""
-    found = store.read("checkpoint", {"name": "data"})
-    return int(found[0]["version"] or 0) if found else 0
+class _Preparation:
+    """Makes tables or constraints, and starts the sync then. On Neo4j it waits for a server that is away."""
+
+    def __init__(
+        self,
+        store: GraphStore,
+        runner: SyncRunner | None,
+        loop: SyncLoop | None,
+        ending: threading.Event,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._loop = loop
+        self._ending = ending
+        self._log = log
+        self._problem: str | None = "the graph store is being prepared"
+        self._thread = threading.Thread(target=self._wait, name="graph-prepare", daemon=True)
+
+    def problem(self) -> str | None:
+        """Why the store is not prepared; None once it is."""
+        return self._problem
+
+    def start(self) -> None:
+        """Try at once. Raises what the embedded store raises; Neo4j is tried again until it answers."""
+        if isinstance(self._store, LadybugStore):
+            self._attempt()
+        else:
+            self._thread.start()
+
+    def join(self) -> None:
+        """Wait until it has noticed the end."""
+        if self._thread.ident is not None:
+            self._thread.join(_PREPARE_SECONDS)
+
+    def _wait(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._attempt()
+            except KemudiError as error:
+                if self._problem != str(error):
+                    self._log.warning("the graph store is not ready", error=str(error))
+                self._problem = str(error)
+                self._ending.wait(_PREPARE_SECONDS)
+            else:
+                return
+
+    def _attempt(self) -> None:
+        self._store.prepare()
+        if self._runner is not None:
+            self._runner.learn_last_success()
+        self._problem = None
+        if self._loop is not None and not self._ending.is_set():
+            self._loop.start()
+
+
+def _end(
+    server: HttpServer, loop: SyncLoop | None, preparation: _Preparation, ending: threading.Event
+) -> None:
+    ending.set()  # first, so that the sync ends its batch while the last requests are answered
+    server.close()
+    preparation.join()
+    if loop is not None:
+        loop.stop()
+
+
+@contextmanager
+def _signals(ending: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT end the service; what was there before is put back."""
+    before = {
+        number: signal.signal(number, lambda *_: ending.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _runner(
+    stack: ExitStack, config: Any, store: GraphStore, registry_dsn: str | None, ending: threading.Event
+) -> SyncRunner | None:
+    if registry_dsn is None:
+        return None
+    registry = Registry(registry_dsn)
+    stack.callback(registry.close)
+    return SyncRunner(config, store, registry, ending)
+
+
+def _cache_and_limiter(store: GraphStore, redis_url: str | None) -> tuple[ResultCache, RateLimiter]:
+    seconds = 0.0 if isinstance(store, LadybugStore) else VERSION_SECONDS
+    version = DataVersion(Checkpoints(store).data_version, seconds)
+    if redis_url is None:
+        return MemoryCache(version), RateLimiter()
+    env = os.environ.get("KEMUDI_ENV", "default")
+    return RedisCache.connect(redis_url, env, version), RateLimiter.connect(redis_url, env)
 
 
 def _neo4j(settings: Mapping[str, Any]) -> Neo4jStore:

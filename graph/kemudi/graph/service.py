@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from typing import Any, Final, Protocol
 
 from kemudi.graph.cache import NoCache, ResultCache
-from kemudi.graph.errors import FeatureDisabledError, StudentNotFoundError
+from kemudi.graph.errors import FeatureDisabledError, InvalidRequestError, StudentNotFoundError
 from kemudi.graph.recommend import Candidate, by_similarity, fused, ordered, with_classmates
 from kemudi.graph.stores.base import GraphStore, Record
 
@@ -36,7 +36,13 @@ class GraphService:
 
     Limits, time limit, algorithm, cache and kill switch are read on each call, all from one revision, so a merged
     change holds from the next call on. Every method raises FeatureDisabledError while GRAPH_FEATURE_ENABLED is off,
-    StudentNotFoundError, QueryTimeoutError, GraphUnavailableError, and ValueError for a limit below one.
+    StudentNotFoundError, QueryTimeoutError, GraphUnavailableError, GraphRefusedError, and InvalidRequestError, which is
+    a ValueError, for a limit below one.
+
+    Args:
+        config: A `kemudi.client`, or its twin `kemudi.client.testing.InMemoryClient`.
+        store: The graph.
+        cache: Of results; none by default. GRAPH_CACHE_ENABLED and CACHE_TTL steer it.
     """
 
     def __init__(self, config: Config, store: GraphStore, cache: ResultCache | None = None) -> None:
@@ -82,13 +88,13 @@ class GraphService:
 
         `algorithm` replaces GRAPH_RECOMMENDATION_ALGORITHM for this call; `limit` can only lower
         GRAPH_RECOMMENDATIONS_LIMIT. While GRAPH_RECOMMENDATIONS_ENABLED is off, the most-taken classes are given.
-        Raises ValueError for an unknown algorithm.
+        Raises InvalidRequestError, which is a ValueError, for an unknown algorithm.
         """
         with self._config.pin() as settings:
             _require_enabled(settings)
             chosen = algorithm if algorithm is not None else settings["GRAPH_RECOMMENDATION_ALGORITHM"]
             if chosen not in ALGORITHMS:
-                raise ValueError(
+                raise InvalidRequestError(
                     f"unknown recommendation algorithm {chosen!r}; there are: {', '.join(ALGORITHMS)}"
                 )
             most = _lowered(settings["GRAPH_RECOMMENDATIONS_LIMIT"], limit)
@@ -105,7 +111,8 @@ class GraphService:
                 self._student(settings, nim)
                 return [candidate.as_json() for candidate in ranked(settings, nim, most)]
 
-            return self._cached(settings, ("recommendations", chosen, nim, most), compute)
+            weights = sorted(settings["GRAPH_HYBRID_WEIGHTS"].items()) if chosen == "hybrid" else None
+            return self._cached(settings, ("recommendations", chosen, nim, most, weights), compute)
 
     def _listed(self, query: str, limit_key: str, nim: str, limit: int | None) -> list[Record]:
         with self._config.pin() as settings:
@@ -193,7 +200,7 @@ def _require_enabled(settings: Settings) -> None:
 
 def _at_least_one(limit: int) -> int:
     if limit < 1:
-        raise ValueError("a limit is at least 1")
+        raise InvalidRequestError("a limit is at least 1")
     return limit
 
 

@@ -3,14 +3,21 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from kemudi.graph.sync.status import StatusBoard
 
 _LOOK_SECONDS: Final = 0.02
 
-Config = Any
-"""A `kemudi.client`: `config[key]`, `.revision`, `.generation`."""
+
+class Config(Protocol):
+    """What the sync needs of a `kemudi.client`."""
+
+    def __getitem__(self, key: str) -> Any:  # a setting has the type of its contract
+        """A setting."""
+
+    def pin(self) -> Any:  # a context manager that gives one revision's settings
+        """One revision for a unit of work."""
 
 
 class StoppedError(Exception):
@@ -40,6 +47,7 @@ class Gate:
         self._clock = clock
         self._start = clock()
         self._paused = 0.0
+        self._abandoned = False
         self._lock = threading.Lock()
 
     @property
@@ -47,15 +55,20 @@ class Gate:
         """How long the run worked, pauses left out."""
         return self._clock() - self._start - self._paused
 
+    def abandon(self) -> None:
+        """Another part of the run failed: the others stop too."""
+        self._abandoned = True
+
     def pass_through(self) -> int:
         """Wait while SYNC_PAUSED, then return SYNC_BATCH_SIZE. Raises StoppedError."""
-        with self._lock:
+        with self._lock:  # the other ranges of a run wait here too, and the pause is counted once
             self._wait_while_paused()
-            self._require_time()
-            size = int(self._config["SYNC_BATCH_SIZE"])
-            self._board.update(
-                batch_size=size, revision=self._config.revision, generation=self._config.generation
-            )
+            with self._config.pin() as settings:
+                self._require_time(settings["SYNC_TIMEOUT"])
+                size = int(settings["SYNC_BATCH_SIZE"])
+                self._board.update(
+                    batch_size=size, revision=settings.revision, generation=settings.generation
+                )
             return size
 
     def _wait_while_paused(self) -> None:
@@ -69,9 +82,10 @@ class Gate:
         self._paused += self._clock() - began
         self._board.update(state="running")
 
-    def _require_time(self) -> None:
+    def _require_time(self, limit: float) -> None:
         if self._ending.is_set():
             raise StoppedError("the process ends; the checkpoint is kept")
-        limit = self._config["SYNC_TIMEOUT"]
+        if self._abandoned:
+            raise StoppedError("another range of the run failed; the checkpoint is kept")
         if self.active_seconds >= limit:
             raise StoppedError(f"SYNC_TIMEOUT of {limit} s is over; the checkpoint is kept")

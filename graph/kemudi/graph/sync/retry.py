@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from kemudi.graph.errors import GraphContendedError
 from kemudi.graph.sync.gate import StoppedError
 from kemudi.schema.errors import UnavailableError
 
-_FIRST_SECONDS: Final = 0.2
-_LONGEST_SECONDS: Final = 10.0
+_FIRST_SECONDS: Final = 0.5
+_FIRST_SECONDS_CONTENDED: Final = 0.05
+_LONGEST_SECONDS: Final = 15.0
 
 T = TypeVar("T")
 
@@ -19,8 +21,9 @@ def retried(
 ) -> T:
     """The result of `action`, tried again after an UnavailableError as often as `attempts()` says then.
 
-    Each failure is told. Raises the last error, or StoppedError when the process ends meanwhile; any other error at
-    once, since trying again would not help.
+    The pauses double from half a second, or from a twentieth where another transaction was in the way. Each failure
+    is told. Raises the last error, or StoppedError when the process ends meanwhile; any other error at once, since
+    trying again would not help.
     """
     failures = 0
     while True:
@@ -31,6 +34,7 @@ def retried(
             if failures > attempts():
                 raise
             told(str(error))
-            pause = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** (failures - 1))
+            first = _FIRST_SECONDS_CONTENDED if isinstance(error, GraphContendedError) else _FIRST_SECONDS
+            pause = min(_LONGEST_SECONDS, first * 2 ** (failures - 1))
             if ending.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311  # jitter, not secrecy
                 raise StoppedError("the process ends; the checkpoint is kept") from error

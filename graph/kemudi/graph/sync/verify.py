@@ -1,6 +1,5 @@
 """Compare the registry with the graph, pair for pair, in ranges of students."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -17,41 +16,56 @@ class Difference:
     """A pair that is `missing` in the graph, or `extra` there."""
 
     kind: Literal["missing", "extra"]
-    pair: tuple[str, str]
+    nim: str
+    kode: str
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Student and class."""
+        return (self.nim, self.kode)
 
 
-def ranges_compared(
-    registry: Registry, store: GraphStore, before_each: Callable[[], object] = lambda: None
-) -> Iterator[list[Difference]]:
-    """The differences of one range of students after the other, in order; an empty list where there is none.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One range of students.
 
-    Raises UnavailableError.
+    Attributes:
+        differences: In the order of pairs; empty where both are equal.
+        until: The nim that ends the range; None: it was the last.
     """
-    after, more = "", True
-    while more:
-        before_each()
-        until = registry.students_until(after, _STUDENTS_A_RANGE)
-        wanted = set(registry.edges(after, until))
-        records = store.read("edges", {"after": after, "until": until if until is not None else _END})
-        found = {(record["nim"], record["kode"]) for record in records}
-        yield [
-            *(Difference("missing", pair) for pair in sorted(wanted - found)),
-            *(Difference("extra", pair) for pair in sorted(found - wanted)),
-        ]
-        after, more = until or "", until is not None
+
+    differences: tuple[Difference, ...]
+    until: str | None
+
+
+def compare_range(registry: Registry, store: GraphStore, after: str) -> Compared:
+    """Compare some thousand students behind a nim. Raises UnavailableError, GraphRefusedError."""
+    until = registry.students_until(after, _STUDENTS_A_RANGE)
+    wanted = set(registry.edges(after, until))
+    records = store.read("edges", {"after": after, "until": until if until is not None else _END})
+    found = {(record["nim"], record["kode"]) for record in records}
+    kinds: dict[tuple[str, str], Literal["missing", "extra"]] = {
+        **dict.fromkeys(wanted - found, "missing"),
+        **dict.fromkeys(found - wanted, "extra"),
+    }
+    return Compared(tuple(Difference(kinds[pair], *pair) for pair in sorted(kinds)), until)
 
 
 def verify(registry: Registry, store: GraphStore) -> dict[str, Any]:
     """Whether the graph equals the registry: counts, and at most a hundred differences by name.
 
-    Raises UnavailableError.
+    Raises UnavailableError, GraphRefusedError.
     """
-    differences = [each for found in ranges_compared(registry, store) for each in found]
+    differences: list[Difference] = []
+    after: str | None = ""
+    while after is not None:
+        compared = compare_range(registry, store, after)
+        differences += compared.differences
+        after = compared.until
     return {
         "equal": not differences,
+        "pairs_in_registry": registry.count_pairs(),
         "edges_in_graph": store.read("counts", {})[0]["edges"],
         "differences": len(differences),
-        "named": [
-            {"kind": each.kind, "nim": each.pair[0], "kode": each.pair[1]} for each in differences[:_NAMED]
-        ],
+        "named": [{"kind": each.kind, "nim": each.nim, "kode": each.kode} for each in differences[:_NAMED]],
     }

@@ -1,0 +1,43 @@
+"""The log: one JSON object per line on standard error, without the values that messages of libraries may quote."""
+
+import sys
+import traceback
+from typing import Any, Final, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+_INFO: Final = 20
+
+
+def make_log(stream: TextIO | None = None) -> FilteringBoundLogger:
+    """A logger of its own, not the process-wide one."""
+    log: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream or sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _trace,
+            structlog.processors.JSONRenderer(serializer=_as_line),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_INFO),
+        cache_logger_on_first_use=True,
+    )
+    return log
+
+
+def _as_line(event: dict[str, Any], **_options: object) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def _trace(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Reduce the exception at hand to its type and the lines it passed."""
+    if event.pop("exc_info", None):
+        kind, error, _ = sys.exc_info()
+        event["exception"] = kind.__name__ if kind is not None else None
+        event["trace"] = [
+            f"{frame.filename.rpartition('/kemudi/')[2]}:{frame.lineno} {frame.name}"
+            for frame in traceback.extract_tb(error.__traceback__ if error is not None else None)
+        ]
+    return event

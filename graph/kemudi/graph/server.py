@@ -1,0 +1,79 @@
+"""The HTTP server in a thread of its own, so that the main thread keeps the signals."""
+
+import asyncio
+import socket
+import threading
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from kemudi.schema.errors import UnavailableError
+
+_GRACE_SECONDS: Final = 1
+_STOP_SECONDS: Final = 2.0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UnavailableError that names the address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UnavailableError(f"the graph service cannot listen on {host}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise UnavailableError(
+            f"the graph service cannot listen on {host}:{port}: {error.strerror}",
+            hint="Another process has the port; choose one with --port.",
+        ) from error
+    return listener
+
+
+class HttpServer:
+    """Serves one application on one socket."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        self._listener = listener
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                limit_concurrency=512,
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="graph-http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The base address."""
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering; requests under way get a moment to end."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_SECONDS)
+        self._listener.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._listener]))
