@@ -1,9 +1,10 @@
 """The log: one JSON object per line, whatever the text in it."""
 
+import contextlib
 import json
 import sys
 import traceback
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -31,10 +32,28 @@ def _without_values(_logger: WrappedLogger, _name: str, event: EventDict) -> Eve
     return event
 
 
+class _Unfailing:
+    """A stream whose loss costs log lines and nothing else: the reader of a pipe may go, a disk may fill up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or lose the text."""
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def make_log(stream: TextIO | None = None, **bound: object) -> Log:
     """A logger of its own, not the process-wide one: the stream is standard error unless another is given."""
     log: Log = structlog.wrap_logger(
-        structlog.PrintLogger(stream or sys.stderr),
+        structlog.PrintLogger(cast(TextIO, _Unfailing(stream or sys.stderr))),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

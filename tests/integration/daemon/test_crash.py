@@ -78,21 +78,20 @@ def pair(number: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_kill_9_at_every_named_step_leaves_the_old_or_the_new_and_a_restart_finishes(
-    repo: Any, settings: Any, daemons: Any, reader: Any, kit: Any, point: str
+    repo: Any, settings: Any, daemons: Any, locals_: Any, reader: Any, kit: Any, point: str
 ) -> None:
     """The first daemon dies in the middle of an apply; the second one applies, under a higher generation."""
     old = repo.commit(kit.files() | pair(1))
     with CheckingReader(reader).watching() as seen:
-        first = daemons(settings).start().ready()
+        locals_(settings).start().stop()
         kit.eventually(lambda: seen.reads)
         before = reader.manifest()
-        first.stop()
         new = repo.commit(pair(2))
         dying = daemons(settings).start(KEMUDI_FAILPOINT=point)
         assert dying.wait() == -signal.SIGKILL
         assert reader.manifest().revision in {old, new}
         assert reader.manifest().generation >= before.generation
-        last = daemons(settings).start().ready()
+        last = locals_(settings).start()
         kit.eventually(lambda: last.applied() == new)
         kit.eventually(lambda: seen.generations[-1] == reader.manifest().generation)
     assert reader.values()["SYNC_BATCH_SIZE"] == 2
@@ -110,7 +109,13 @@ def test_kill_9_at_every_named_step_leaves_the_old_or_the_new_and_a_restart_fini
     )
 )
 def test_any_sequence_of_kills_and_commits_keeps_the_promises(
-    repo: Any, settings: Any, daemons: Any, reader: Any, kit: Any, kills: list[tuple[str, int, int]]
+    repo: Any,
+    settings: Any,
+    daemons: Any,
+    locals_: Any,
+    reader: Any,
+    kit: Any,
+    kills: list[tuple[str, int, int]],
 ) -> None:
     """Old or new, never a mixture, generations never back, the last commit live at the end."""
     number = time.time_ns() % 1_000_000_000 + 1
@@ -124,7 +129,7 @@ def test_any_sequence_of_kills_and_commits_keeps_the_promises(
                 time.sleep(0.05)
             time.sleep(0.3)
             dying.kill()
-        last = daemons(settings).start().ready()
+        last = locals_(settings).start()
         kit.eventually(lambda: last.applied() == repo.head)
         kit.eventually(lambda: seen.generations and seen.generations[-1] == reader.manifest().generation)
         last.stop()

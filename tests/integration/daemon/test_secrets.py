@@ -24,7 +24,9 @@ def vault(keys: Any, settings: Any) -> Any:
     return replace(settings, identity=keys.identity), public
 
 
-def sealed_files(kit: Any, public: str, value: Any = CANARY, *, kind: str = "string", key: str = "TOKEN") -> dict[str, str]:
+def sealed_files(
+    kit: Any, public: str, value: Any = CANARY, *, kind: str = "string", key: str = "TOKEN"
+) -> dict[str, str]:
     """A config repo with a category that holds a secret."""
     recipients = (
         f"recipients:\n  daemon: {{key: {public}, kind: daemon}}\n  safe: {{key: {public}, kind: recovery}}\n"
@@ -41,7 +43,9 @@ def sealed_files(kit: Any, public: str, value: Any = CANARY, *, kind: str = "str
     }
 
 
-def envelope(kit: Any, public: str, value: Any, *, kind: str = "string", key: str = "TOKEN", layer: str = "base") -> str:
+def envelope(
+    kit: Any, public: str, value: Any, *, kind: str = "string", key: str = "TOKEN", layer: str = "base"
+) -> str:
     return seal(Context(kit.repo_id, layer, "vault", key), kind, value, [public])
 
 
@@ -69,7 +73,12 @@ def test_a_secret_reaches_a_service_and_nobody_else(
     assert opened(redis_url, reader, settings.keyset, kit) == {"TOKEN": CANARY}
     with redis.Redis.from_url(redis_url) as server:
         held = b"".join(server.dump(key) or b"" for key in server.scan_iter("*"))
-    said = daemon.output.getvalue() + str(daemon.get("/status")) + daemon.get("/metrics") + str(daemon.get("/drift"))
+    said = (
+        daemon.output.getvalue()
+        + str(daemon.get("/status"))
+        + daemon.get("/metrics")
+        + str(daemon.get("/drift"))
+    )
     kept = b"".join(path.read_bytes() for path in settings.state_dir.rglob("*") if path.is_file())
     for needle in (CANARY, CANARY.encode().hex(), CANARY[::-1]):
         assert needle.encode() not in held
@@ -96,7 +105,9 @@ def test_an_unchanged_secret_keeps_its_ciphertext_over_commits_and_restarts(
     assert reader.manifest().categories["vault"] == before
 
 
-@pytest.mark.parametrize("fault", ["plaintext", "damaged", "moved", "other recipient", "wrong type", "breaks its contract"])
+@pytest.mark.parametrize(
+    "fault", ["plaintext", "damaged", "moved", "other recipient", "wrong type", "breaks its contract"]
+)
 @pytest.mark.parametrize("reject", ["commit", "category"])
 def test_a_secret_that_cannot_be_served_rejects_the_commit(
     repo: Any, vault: Any, locals_: Any, reader: Any, redis_url: str, kit: Any, fault: str, reject: str
