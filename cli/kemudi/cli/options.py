@@ -6,6 +6,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kemudi.cli.completion import environments
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DAEMON_PORT: Final = 8422
@@ -17,14 +19,25 @@ DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 def env_option(command: Command) -> Command:
     """One environment, required."""
     return click.option(
-        "--env", "-e", envvar="KEMUDI_ENV", required=True, metavar="ENV", help="Environment.  [KEMUDI_ENV]"
+        "--env",
+        "-e",
+        envvar="KEMUDI_ENV",
+        required=True,
+        metavar="ENV",
+        shell_complete=environments,
+        help="Environment.  [KEMUDI_ENV]",
     )(command)
 
 
 def any_env_option(command: Command) -> Command:
     """One environment, or all of them when none is named."""
     return click.option(
-        "--env", "-e", envvar="KEMUDI_ENV", metavar="ENV", help="Environment; all without it.  [KEMUDI_ENV]"
+        "--env",
+        "-e",
+        envvar="KEMUDI_ENV",
+        metavar="ENV",
+        shell_complete=environments,
+        help="Environment; all without it.  [KEMUDI_ENV]",
     )(command)
 
 

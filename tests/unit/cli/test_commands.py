@@ -26,7 +26,7 @@ def test_a_mistyped_command_is_a_usage_error_that_names_the_nearest(kemudi):
 def test_the_example_validates(kemudi, example):
     """No finding: exit 0, nothing on stdout."""
     outcome = kemudi("validate", str(example))
-    assert (outcome.code, outcome.out) == (0, "")
+    assert (outcome.code, outcome.out.strip()) == (0, "")
 
 
 def test_findings_are_data_with_place_rule_and_hint(kemudi, example):
@@ -255,3 +255,18 @@ def test_json_is_one_document(kemudi, example):
     outcome = kemudi("list", "--env", "dev", "--repo", str(example), "--json")
     assert json.loads(outcome.out)["env"] == "dev"
     assert outcome.out.count("\n") == 1
+
+
+def test_the_shell_completes_real_keys_and_environments(kemudi, example, monkeypatch):
+    """Names come from the config repo at hand; where there is none, nothing is offered and nothing fails."""
+    monkeypatch.setenv("_KEMUDI_COMPLETE", "bash_complete")
+    monkeypatch.setenv("KEMUDI_REPO", str(example))
+    monkeypatch.setenv("COMP_WORDS", "kemudi get SYNC_B")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert "SYNC_BATCH_SIZE" in kemudi().out
+    monkeypatch.setenv("COMP_WORDS", "kemudi status --env p")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert "prod" in kemudi().out
+    monkeypatch.setenv("KEMUDI_REPO", "/nowhere")
+    outcome = kemudi()
+    assert (outcome.code, outcome.out.strip()) == (0, "")

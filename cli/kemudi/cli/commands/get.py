@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from kemudi.cli.completion import settings
 from kemudi.cli.options import env_option, file_option, redis_url_option, repo_option
 from kemudi.cli.output import data_console, json_option, print_json, show_value
 
 
 @click.command("get")
-@click.argument("key")
+@click.argument("key", shell_complete=settings)
 @env_option
 @repo_option
 @redis_url_option

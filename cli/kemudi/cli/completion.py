@@ -1,0 +1,35 @@
+"""What the shell may complete: real environments and real settings, read from the config repo at hand."""
+
+import os
+from pathlib import Path
+
+import click
+
+from kemudi.schema.errors import KemudiError
+from kemudi.schema.state import ConfigState
+
+
+def environments(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of environments. Nothing where there is no config repo: completion never fails."""
+    state = _state(ctx)
+    names = (
+        [] if state is None or state.manifest is None else [each.name for each in state.manifest.environments]
+    )
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Keys of settings, whatever the case typed so far."""
+    state = _state(ctx)
+    keys = [] if state is None else sorted(state.category_of)
+    return [key for key in keys if key.startswith(incomplete.upper())]
+
+
+def _state(ctx: click.Context) -> ConfigState | None:
+    from kemudi.cli.workspace import open_workspace
+
+    path = ctx.params.get("repo") or os.environ.get("KEMUDI_REPO") or "."
+    try:
+        return open_workspace(Path(path)).state
+    except (KemudiError, OSError):
+        return None
