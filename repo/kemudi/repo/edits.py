@@ -47,7 +47,7 @@ def unset_value(path: Path, key: str) -> bool:
 def with_value(text: str, key: str, value: JSON, *, file: str = "") -> str:
     """The text of a file with one top-level key set; comments, order and quoting of all else as they were."""
     before = _document(text, file)
-    if key in before.values and _same(before.values[key], value):
+    if key in before.values and key not in before.broken and _same(before.values[key], value):
         return text
     root = _compose(text)
     span = None if root is None else _span(root, key)

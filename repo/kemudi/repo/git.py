@@ -56,6 +56,7 @@ _ENVIRONMENT: Final = {
     "LANGUAGE": "C",
 }
 _LOCK: Final = re.compile(r"Unable to create '([^']+\.lock)'")
+_OWNED: Final = re.compile(r"dubious ownership in repository at '([^'\n]+)'")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _UNREADABLE_NAME: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -211,9 +212,7 @@ def run(
         try:
             out, err = process.communicate(data, timeout=time_limit_seconds)
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            _end(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise GitTimeoutError(f"git {name} took more than {time_limit_seconds:g} s") from None
             raise
@@ -222,14 +221,28 @@ def run(
     return out
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End git and what it has started: politely first, for then it takes its lock files with it."""
+    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        try:
+            process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
 def failure(name: str, code: int, stderr: str) -> KemudiError:
     """The error that a failed git stands for."""
     text = without_credentials(stderr).strip()
     locked = _LOCK.search(text)
     if locked is not None:
         return locked_error(Path(locked[1]))
-    if "dubious ownership" in text:
-        return UnsafeRepositoryError(f"git does not trust the repository: {_first_line(text)}")
+    owned = _OWNED.search(text)
+    if owned is not None:
+        hint = f"If you trust it: git config --global --add safe.directory {owned[1]}"
+        return UnsafeRepositoryError(f"{owned[1]} belongs to another user", hint=hint)
     if "unknown repository extension" in text or "expected git repo version" in text.lower():
         return UnsupportedRepositoryError(f"this git cannot read the repository: {_first_line(text)}")
     return GitFailedError(f"git {name} failed: {_first_line(text) or code}", stderr=text, code=code)

@@ -8,6 +8,7 @@ millisecond against ten for git's own commands.
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from kemudi.schema.failpoints import failpoint
 _ENV: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*", re.ASCII)
 _LOCAL: Final = "refs/kemudi/local/"
 _ERA: Final = "refs/kemudi/era/"
+_AGAIN_SECONDS: Final = 0.002
 _WHO: Final = "Kemudi <kemudi@localhost>"
 
 
@@ -36,10 +38,12 @@ class LocalRefs:
     Args:
         folder: The repository; made when it is missing.
         durable: Whether a step outlives a power failure (`fsync`), not only a crash of the process.
+        patience_seconds: How long to wait for another process that is in the middle of a step.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, patience_seconds: float = 10.0) -> None:
         self._folder = folder
+        self._patience = patience_seconds
         self._durable = durable
         if not (folder / "HEAD").is_file():
             _make(folder)
@@ -104,12 +108,26 @@ class LocalRefs:
         except OSError as error:
             raise UnavailableError(f"{self._folder} cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._wait_for(handle)
             yield
         except OSError as error:
             raise UnavailableError(f"{self._folder} cannot be written: {error.strerror}") from error
         finally:
             os.close(handle)
+
+    def _wait_for(self, handle: int) -> None:
+        # Not for ever: the holder may be stopped, and then this process is the one that has to go on.
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = f"another process has held {self._folder} for over {self._patience:g} s"
+                    raise UnavailableError(message) from None
+                time.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
 
 def _make(folder: Path) -> None:

@@ -23,7 +23,7 @@ from kemudi.repo.errors import (
     GitTimeoutError,
 )
 from kemudi.repo.git import Git, init_bare, without_credentials
-from kemudi.repo.layout import Layout
+from kemudi.repo.layout import Layout, trusted_folders
 from kemudi.repo.loose import replace_file
 from kemudi.repo.objects import Objects
 from kemudi.repo.refs import Refs, check_ref_part
@@ -203,18 +203,36 @@ class Mirror:
             "--end-of-options",
             "origin",
             f"+refs/heads/{branch}:refs/heads/{branch}",
-            extra=_reach(),
+            extra=self._reach(),
         )
         return branch
 
     def _remote_head(self, git: Git) -> str:
-        answer = git.run("ls-remote", "--symref", "--end-of-options", "origin", "HEAD", extra=_reach())
+        answer = git.run("ls-remote", "--symref", "--end-of-options", "origin", "HEAD", extra=self._reach())
         found = re.search(rb"^ref: refs/heads/(\S+)\tHEAD$", answer, re.MULTILINE)
         if found is None:
             raise BranchMissingError(
                 f"{self.shown_url} names no default branch", hint="Name one with --branch."
             )
         return check_ref_part(found[1].decode("utf-8", "replace"))
+
+    def _reach(self) -> dict[str, str]:
+        """What a fetch adds to the environment of a local command."""
+        passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=15"}
+        return {**ssh, **passed, **self._trust(), "GIT_ALLOW_PROTOCOL": _ALLOWED}
+
+    def _trust(self) -> dict[str, str]:
+        """For a remote on this machine: the user's list of safe folders, which git on the other side looks up."""
+        if not self._url.startswith(("/", "file:")):
+            return {}
+        folders = sorted(folder for folder in trusted_folders() if not re.search(r'[\x00-\x1f"\\]', folder))
+        if not folders:
+            return {}
+        path = self._beside("trust")
+        lines = "".join(f'\tdirectory = "{folder}"\n' for folder in folders)
+        replace_file(path, f"[safe]\n{lines}".encode(), mode=0o600, durable=False)
+        return {"GIT_CONFIG_GLOBAL": str(path)}
 
     def _explained(self, error: GitFailedError) -> FetchError:
         told = self._masked(
@@ -325,10 +343,3 @@ def _checked(url: str) -> str:
 
 def _quoted(url: str) -> str:
     return f'"{url}"'
-
-
-def _reach() -> dict[str, str]:
-    """What a fetch adds to the environment of a local command."""
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=15"}
-    return {**ssh, **passed, "GIT_ALLOW_PROTOCOL": _ALLOWED}

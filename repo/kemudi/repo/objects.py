@@ -11,9 +11,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Self, TypeVar
 
-from kemudi.repo.errors import CorruptObjectError, GitTimeoutError, MissingObjectError, WrongObjectKindError
+from kemudi.repo.errors import (
+    CorruptObjectError,
+    GitFailedError,
+    GitTimeoutError,
+    MissingObjectError,
+    WrongObjectKindError,
+)
 from kemudi.repo.formats import Commit, TreeEntry, parse_commit, parse_tree
 from kemudi.repo.git import SHA, TIME_LIMIT_SECONDS, Git, check_sha, environment
+from kemudi.schema.errors import UnavailableError
 
 # An idle process has an empty pipe, and any pipe takes one page: a write of so many requests never waits for git
 # while git waits for us to read. 99 lines of 41 bytes fit.
@@ -126,7 +133,7 @@ class Objects:
                 strict=True,
             ):
                 if found is None:
-                    raise self._missing(sha)
+                    raise self._problem(sha)
                 if found.kind != kind:
                     raise WrongObjectKindError(f"object {sha} is a {found.kind}, not a {kind}", sha=sha)
                 if len(found.data) == found.size:
@@ -148,16 +155,18 @@ class Objects:
                 self.close()
                 # A new process that dies on its first object has met a damaged one; an old one may just have died.
                 if fresh and len(found) == before:
-                    raise self._missing(shas[before]) from None
+                    raise self._problem(shas[before]) from None
                 fresh = False
             except BaseException:
                 self.close()  # answers may be left in the pipe
                 raise
         return found
 
-    def _missing(self, sha: str) -> CorruptObjectError:
+    def _problem(self, sha: str) -> UnavailableError:
         problem = self._git.object_problem(sha)
-        if not problem or "Not a valid object name" in problem:
+        if not problem:
+            return GitFailedError("git cat-file ends by itself, and no object is to blame")
+        if "Not a valid object name" in problem:
             return MissingObjectError(f"object {sha} is missing from {self._git.git_dir}", sha=sha)
         told = problem.splitlines()[0][:300]
         return CorruptObjectError(

@@ -28,6 +28,13 @@ from kemudi.repo.refs import Head, Refs, check_ref_part
 from kemudi.schema.errors import ConflictError, UsageError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNDER_WAY: Final = {
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+}
 _PERSON: Final = re.compile(r"[^<>\x00-\x1f\x7f]*[^<>\x00-\x20\x7f][^<>\x00-\x1f\x7f]*")
 
 
@@ -94,8 +101,9 @@ def commit_paths(
         author: Who made the change; git's `user.name` and `user.email` when left out.
         expected: The commit that the caller read; `NO_COMMIT` for a branch without commits.
 
-    Raises HeadMovedError when HEAD is another commit, GitLockedError while another git writes, both ConflictError;
-    UsageError for a path outside the work tree, a symlink or an empty message.
+    Raises HeadMovedError when HEAD is another commit, GitLockedError while another git writes, ConflictError in the
+    middle of a merge or rebase (all three are ConflictError); UsageError for a path outside the work tree, a symlink
+    or an empty message.
     """
     where = layout.find(folder)
     text = message.replace("\0", "").strip()
@@ -103,6 +111,7 @@ def commit_paths(
         raise UsageError("a commit needs a message")
     names = sorted({_inside(_top(where), folder.resolve() / path) for path in paths})
     with _index_locked(where), _scratch(where) as scratch:
+        _check_idle(where)
         head = Refs(where, Git(where.git_dir)).head()
         _check_head(head, expected)
         contents = {name: _stored(where, name) for name in names}
@@ -225,6 +234,13 @@ def _move(where: Layout, head: Head, sha: str, text: str) -> None:
         if "but expected" in error.stderr or "already exists" in error.stderr:
             raise HeadMovedError(f"{ref} moved while the commit was made", hint="Try again.") from None
         raise
+
+
+def _check_idle(where: Layout) -> None:
+    """A commit in the middle of a merge would be neither the merge nor the change."""
+    for name, what in _UNDER_WAY.items():
+        if (where.git_dir / name).exists():
+            raise ConflictError(f"{what} is under way in {_top(where)}", hint="Finish it, or abort it.")
 
 
 def _check_head(head: Head, expected: str | None) -> None:

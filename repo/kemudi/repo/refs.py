@@ -87,7 +87,7 @@ class Refs:
         name = self._git.symbolic_head()
         if name is None and sha is None:
             raise CorruptObjectError(f"{self._layout.git_dir / 'HEAD'} is damaged", sha="HEAD")
-        return Head(name[len(_HEADS) :] if name is not None else None, sha)
+        return Head(name[len(_HEADS) :] if name is not None and name.startswith(_HEADS) else None, sha)
 
     def _is_reftable(self) -> bool:
         return not stat.S_ISDIR(_mode(self._layout.common_dir / "refs" / "heads"))

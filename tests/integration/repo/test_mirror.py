@@ -16,6 +16,7 @@ from kemudi.repo.errors import (
     FetchError,
     GitLockedError,
     GitTimeoutError,
+    UnsafeRepositoryError,
 )
 from kemudi.repo.mirror import Mirror
 from kemudi.repo.repository import ConfigRepository
@@ -229,6 +230,39 @@ def test_a_damaged_mirror_is_mended_by_the_next_fetch(
     assert mirror.fetch().sha == sha
     assert _value(mirror) == b"A: 2\n"
     assert mirror.fetch().recloned is False
+
+
+def test_damage_below_the_tip_that_stops_a_fetch_is_found(remote: Remote, mirror: Mirror) -> None:
+    """Git cannot negotiate over a broken commit; the mirror is checked as a whole, and replaced."""
+    old = remote.git("rev-parse", "HEAD")
+    remote.commit(2)
+    mirror.fetch()
+    _lose(mirror.folder, old)
+    (mirror.folder / "objects" / old[:2] / old[2:]).write_bytes(b"garbage")
+    sha = remote.commit(3)
+    fetched = mirror.fetch()
+    assert (fetched.sha, fetched.recloned) == (sha, True)
+    assert _value(mirror) == b"A: 3\n"
+
+
+def test_a_remote_of_another_user_is_trusted_as_the_user_says(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git on the other side of a local fetch sees the user's list of safe folders, and nothing else of theirs."""
+    config = tmp_path / "gitconfig"
+    config.write_text(f"[safe]\n\tdirectory = {remote.root}/.git\n[core]\n\tsshCommand = touch canary\n")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    mirror = Mirror(str(remote.root), tmp_path / "mirror.git", "main")
+    if os.geteuid() == 0:  # only root can give a folder away
+        for path in [remote.root, *remote.root.rglob("*")]:
+            os.chown(path, 12345, 12345)
+        with pytest.raises(UnsafeRepositoryError) as caught:
+            mirror.fetch()
+        assert f"safe.directory {remote.root}" in str(caught.value.hint)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    assert mirror.fetch().before is None
+    trust = tmp_path / "mirror.git.trust"
+    assert trust.read_text() == f'[safe]\n\tdirectory = "{remote.root}/.git"\n'
 
 
 def test_a_reader_that_meets_damage_has_the_mirror_made_anew(remote: Remote, mirror: Mirror) -> None:

@@ -241,9 +241,13 @@ def test_a_save_of_somebody_else_is_not_overwritten(tmp_path: Path, monkeypatch:
     assert path.read_text() == "A: 1\nTHEIRS: 1\n"
 
 
-@pytest.mark.parametrize(
-    "text", ["A: [1\n", "A: &x 1\n", "- 1\n", "A: 1\n---\nB: 1\n", "A: !!python/object 1\n"]
-)
+@pytest.mark.parametrize("text", ["A: &x 1 # c\n", "A: !!python/object 1 # c\n", "A: .nan # c\n"])
+def test_a_value_that_is_refused_is_mended_by_setting_it(text: str) -> None:
+    """Its anchor or tag goes with it; also when the plain value is the same."""
+    assert with_value(text, "A", 1) == "A: 1 # c\n"
+
+
+@pytest.mark.parametrize("text", ["A: [1\n", "- 1\n", "A: 1\n---\nB: 1\n", "A: 1\n B: 2\n"])
 def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path, text: str) -> None:
     """With the findings; a person mends it first."""
     path = tmp_path / "sync.yaml"

@@ -12,6 +12,7 @@ from kemudi.repo.errors import (
     GitMissingError,
     GitTimeoutError,
     UnknownRevisionError,
+    UnsafeRepositoryError,
     UnsupportedRepositoryError,
 )
 from kemudi.repo.git import Git, environment, failure, without_credentials
@@ -93,6 +94,19 @@ def test_a_git_that_hangs_is_ended_at_its_time_limit(tmp_path: Path, monkeypatch
         assert time.monotonic() < deadline, "the process that git started is still there"
 
 
+def test_a_git_that_is_given_up_may_take_its_locks_with_it(tmp_path: Path, monkeypatch) -> None:
+    """It is asked to end before it is killed."""
+    (tmp_path / "git").write_text(
+        '#!/bin/sh\ntouch "$LOCK"\ntrap \'rm "$LOCK"; exit 1\' TERM\nsleep 600 & wait\n'
+    )
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("LOCK", str(tmp_path / "main.lock"))
+    with pytest.raises(GitTimeoutError):
+        Git(tmp_path, time_limit_seconds=0.5).rev_parse("HEAD")
+    assert not (tmp_path / "main.lock").exists()
+
+
 def _runs(process: Path) -> bool:
     try:
         return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -145,5 +159,10 @@ def test_errors_say_what_happens_next_by_their_type() -> None:
     """Whatever has no better name is an UnavailableError: exit 3, try again."""
     assert isinstance(failure("rev-list", 128, "fatal: something new"), UnavailableError)
     assert "something new" in str(failure("rev-list", 128, "warning: x\nfatal: something new\nhint: y"))
+    told = failure(
+        "fetch", 128, "fatal: detected dubious ownership in repository at '/srv/x'\nTo add an exception"
+    )
+    assert isinstance(told, UnsafeRepositoryError)
+    assert str(told.hint).endswith("safe.directory /srv/x")
     told = failure("rev-parse", 128, "fatal: unknown repository extension found:\n\trefstorage")
     assert isinstance(told, UnsupportedRepositoryError)

@@ -132,6 +132,20 @@ def test_what_the_user_has_declared_safe_is_read(sandbox, trust: str) -> None:
     )
 
 
+def test_opening_looks_at_the_owner_and_at_the_users_list(
+    sandbox, opened, monkeypatch, tmp_path: Path
+) -> None:
+    """Who runs this process is not the owner: refused, then declared safe, then read."""
+    uid = sandbox.root.stat().st_uid + 1
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    with pytest.raises(UnsafeRepositoryError):
+        layout.find(sandbox.root)
+    (tmp_path / "gitconfig").write_text(f"[safe]\n\tdirectory = {sandbox.root}\n")
+    assert opened(sandbox.root).head().branch == "main"
+
+
 def test_root_by_sudo_reads_the_repository_of_who_called_it(sandbox, monkeypatch) -> None:
     """As git does."""
     monkeypatch.setenv("SUDO_UID", str(os.getuid() + 7))

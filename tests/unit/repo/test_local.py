@@ -1,5 +1,6 @@
 """The daemon's counters: they never go back, whoever crashes or races."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -101,6 +102,18 @@ def test_a_folder_that_cannot_be_written_is_unavailable(
             local.advance("dev", "save")
     assert local.serial("dev") == 1
     assert not list(folder.rglob("*.tmp"))
+    assert local.advance("dev", "save") == 2
+
+
+def test_a_stopped_process_does_not_stop_the_others_for_ever(folder: Path) -> None:
+    """One that holds the lock and does not go on is waited for so long, then it is an error: exit 3."""
+    local = LocalRefs(folder, patience_seconds=0.1)
+    local.advance("dev", "save")
+    with (folder / "kemudi.lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match=r"for over 0\.1 s"):
+            local.advance("dev", "save")
+        assert local.serial("dev") == 1
     assert local.advance("dev", "save") == 2
 
 

@@ -1,6 +1,7 @@
 """Objects read through one kept process are git's own, or a typed error."""
 
 import os
+import shutil
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ import pytest
 
 from kemudi.repo.errors import (
     CorruptObjectError,
+    GitFailedError,
+    GitTimeoutError,
     MissingObjectError,
     UnknownRevisionError,
     WrongObjectKindError,
@@ -218,6 +221,40 @@ def test_a_commit_with_odd_content_is_still_read(sandbox, objects: Objects) -> N
     assert parse_commit("x", f"tree {tree}\n".encode() + odd[1][0]).author_name == "André"
     assert parse_commit("x", f"tree {tree}\n".encode() + odd[1][0]).subject == "naïve"
     assert parse_commit("x", f"tree {tree}\n".encode() + odd[2][0]).subject == "subject"
+
+
+@pytest.fixture
+def fake_git(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a git first on PATH that does something else for `--batch`."""
+    real = shutil.which("git")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def put(batch: str) -> None:
+        (folder / "git").write_text(f'#!/bin/sh\ncase "$*" in *--batch*) {batch};; esac\nexec {real} "$@"\n')
+        (folder / "git").chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    return put
+
+
+def test_a_reader_that_always_dies_is_an_error_of_git(sandbox, objects: Objects, fake_git) -> None:
+    """No object is blamed that is not damaged."""
+    fake_git("exit 1")
+    sha = sandbox.git("rev-parse", "HEAD")
+    with pytest.raises(GitFailedError, match="no object is to blame"):
+        objects.commit(sha)
+
+
+def test_a_reader_that_hangs_is_given_up_and_the_next_one_answers(sandbox, fake_git) -> None:
+    """At the time limit, as on a network file system that is away."""
+    sha = sandbox.git("rev-parse", "HEAD")
+    with Objects(Git(sandbox.root / ".git"), time_limit_seconds=2) as objects:
+        fake_git("exec sleep 600")
+        with pytest.raises(GitTimeoutError):
+            objects.commit(sha)
+        fake_git("true")
+        assert objects.commit(sha).subject == "first"
 
 
 @pytest.mark.parametrize("data", [b"100644 a", b"100644 a\0short", b"x", b"100644 a\0" + b"1" * 19])

@@ -193,6 +193,21 @@ def test_a_stale_index_lock_is_named_with_its_age(sandbox) -> None:
     assert sandbox.git("rev-parse", "HEAD") == before
 
 
+def test_in_the_middle_of_a_merge_nothing_is_committed(sandbox) -> None:
+    """Neither the merge nor the change would be right. Exit 4; after the merge it works."""
+    sandbox.git("checkout", "--quiet", "-b", "other")
+    sandbox.commit({"base/sync.yaml": "A: 5\n"})
+    sandbox.git("checkout", "--quiet", "main")
+    head = sandbox.commit({"base/sync.yaml": "A: 6\n"})
+    sandbox.git("merge", "other", check=False)
+    with pytest.raises(ConflictError, match="a merge is under way"):
+        commit_paths(sandbox.root, ["dev/sync.yaml"], "x", ANN)
+    assert sandbox.git("rev-parse", "HEAD") == head
+    sandbox.git("merge", "--abort")
+    sandbox.write({"dev/sync.yaml": "A: 7\n"})
+    assert commit_paths(sandbox.root, ["dev/sync.yaml"], "x", ANN) != head
+
+
 @pytest.mark.parametrize(
     "path", ["../outside", "/etc/passwd", ".git/config", "base/../.git/config", ".", ".GIT/config"]
 )

@@ -69,6 +69,20 @@ def test_a_branch_in_a_folder_and_a_missing_one(sandbox, refs: Refs) -> None:
     assert refs.branch_tip("main/below") is None
 
 
+def test_a_head_outside_of_the_branches_is_on_none(sandbox, refs: Refs) -> None:
+    """As some tools leave it; the commit is known."""
+    sandbox.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    sandbox.git("symbolic-ref", "HEAD", "refs/remotes/origin/main")
+    assert refs.head() == Head(None, sandbox.git("rev-parse", "main"))
+
+
+def test_a_head_that_is_a_symlink_is_left_to_git(sandbox, refs: Refs) -> None:
+    """The way of git's first years."""
+    (sandbox.root / ".git/HEAD").unlink()
+    (sandbox.root / ".git/HEAD").symlink_to("refs/heads/main")
+    assert refs.head() == Head("main", sandbox.git("rev-parse", "main"))
+
+
 def test_a_deleted_branch_is_gone_at_the_next_look(sandbox, refs: Refs) -> None:
     """Loose or packed."""
     sandbox.git("branch", "loose")
