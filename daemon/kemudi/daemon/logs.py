@@ -53,7 +53,7 @@ class _Unfailing:
 def make_log(stream: TextIO | None = None, **bound: object) -> Log:
     """A logger of its own, not the process-wide one: the stream is standard error unless another is given."""
     log: Log = structlog.wrap_logger(
-        structlog.PrintLogger(cast(TextIO, _Unfailing(stream or sys.stderr))),
+        structlog.PrintLogger(cast("TextIO", _Unfailing(stream or sys.stderr))),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
