@@ -11,7 +11,7 @@ The rules, for a setting whose contract says *requires restart*:
 - a secret counts as unchanged when its plaintext is, whatever its ciphertext; one that cannot be opened is not pinned
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -23,12 +23,18 @@ from kemudi.client.view import Served
 class Pins:
     """What is pinned, and which of it differs from the snapshot.
 
+    While a category has not changed since the process started, its settings are pinned by being what they are: only
+    what may differ is kept here, so that starting costs nothing per setting.
+
     Attributes:
-        entries: Every pinned setting with the value it is pinned to, secrets opened.
-        pending: Those that take another value, or go, when the process restarts; in order of name.
+        entries: The pinned settings of changed categories with the values they are pinned to, secrets opened; and
+            secrets of every category, opened while this process still has the key that fits.
+        changed: The categories that have changed since the process started.
+        pending: The settings that take another value, or go, when the process restarts; in order of name.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
     pending: tuple[str, ...] = ()
 
     @property
@@ -45,10 +51,12 @@ class Pins:
         """
         old = served.snapshot if served is not None else None
         pairs = list(changed_categories(old, candidate.snapshot))
-        if not self.entries and not any(new is not None and new.restart for _, new in pairs):
-            return self
         entries, pending = dict(self.entries), set(self.pending)
-        for key in _touched(pairs, self.entries):
+        changed = self.changed | {before.name for before, _ in pairs if before is not None}
+        for before, _ in pairs:
+            if before is not None and before.name not in self.changed and served is not None:
+                entries = {**_pinned(before, served), **entries}
+        for key in _suspects(pairs, changed, entries, served, candidate):
             pin = _pin(key, entries.get(key), served, candidate)
             pending.discard(key)
             if pin is None:
@@ -57,18 +65,36 @@ class Pins:
             entries[key] = pin
             if not same_entry(pin, _comparable(key, candidate)):
                 pending.add(key)
-        return Pins(MappingProxyType(entries), tuple(sorted(pending)))
+        return Pins(MappingProxyType(entries), changed, tuple(sorted(pending)))
 
 
-def _touched(
-    pairs: list[tuple[CategoryData | None, CategoryData | None]], entries: Mapping[str, Entry]
-) -> Iterator[str]:
-    """The settings whose pin may change: in changed categories, restart settings and what is pinned there."""
+def _pinned(category: CategoryData, served: Served) -> dict[str, Entry]:
+    """The restart settings of a category as they have been until now."""
+    found = ((key, _comparable(key, served)) for key in category.restart)
+    return {
+        key: entry
+        for key, entry in found
+        if entry is not None and entry.category == category.name and type(entry.value) is not Sealed
+    }
+
+
+def _suspects(
+    pairs: list[tuple[CategoryData | None, CategoryData | None]],
+    changed: frozenset[str],
+    entries: Mapping[str, Entry],
+    served: Served | None,
+    candidate: Served,
+) -> set[str]:
+    """The settings whose pin may be new, or may differ from the snapshot now. One may move between categories."""
     names = {category.name for pair in pairs for category in pair if category is not None}
-    seen = {key for key, entry in entries.items() if entry.category in names}
+    found = {key for key, entry in entries.items() if {entry.category, candidate.index.get(key)} & names}
+    before: Collection[str] = served.index.keys() if served is not None else ()
     for _, new in pairs:
-        seen.update(new.restart if new is not None else ())
-    yield from sorted(seen)
+        if new is not None and new.name in changed:
+            found.update(new.restart)
+        elif new is not None:
+            found.update(key for key in new.restart if key in new.sealed or key in entries or key in before)
+    return found
 
 
 def _pin(key: str, pinned: Entry | None, served: Served | None, candidate: Served) -> Entry | None:
@@ -77,11 +103,9 @@ def _pin(key: str, pinned: Entry | None, served: Served | None, candidate: Serve
         return pinned
     if key not in candidate.snapshot.categories[present.category].restart:
         return None
-    if pinned is not None:
-        return pinned
-    before = _comparable(key, served) if served is not None else None
-    found = before or present
-    return None if type(found.value) is Sealed else found
+    before = _comparable(key, served) if served is not None and pinned is None else None
+    found = pinned or before or present
+    return None if type(found.value) is Sealed else found._replace(category=present.category)
 
 
 def _comparable(key: str, served: Served) -> Entry | None:

@@ -1,5 +1,8 @@
 """Settings that require a restart."""
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from kemudi.client.testing import override
 from kemudi.schema.secret import Secret
 
@@ -90,3 +93,44 @@ def test_pins_are_no_changes(bench):
         ("URI", "a", "z"),
         ("URI", "z", "a"),
     ]
+
+
+NAMES = st.sampled_from(["A", "B", "C", "D"])
+CATEGORY = st.tuples(st.dictionaries(NAMES, st.integers(0, 2)), st.sets(NAMES))
+SNAPSHOTS = st.lists(st.dictionaries(st.sampled_from(["one", "two"]), CATEGORY), min_size=1, max_size=8)
+
+
+def _disjoint(snapshot):
+    """A key belongs to one category: the first that has it."""
+    values, restart, taken = {}, {}, set()
+    for name in sorted(snapshot):
+        found, flagged = snapshot[name]
+        values[name] = {key: value for key, value in found.items() if key not in taken}
+        restart[name] = flagged
+        taken.update(found)
+    return values, restart
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SNAPSHOTS)
+def test_pins_are_those_of_a_plain_model(bench_with, snapshots):
+    """For any history of snapshots: what is served, and what is pending, is what the rules say one by one."""
+    bench = bench_with()
+    pinned, served = {}, {}
+    for number, snapshot in enumerate(snapshots):
+        values, restart = _disjoint(snapshot)
+        flat = {key: value for found in values.values() for key, value in found.items()}
+        needs = {key for name, found in values.items() for key in found if key in restart[name]}
+        for key, value in flat.items():
+            if key not in needs:
+                pinned.pop(key, None)
+            elif key not in pinned:
+                pinned[key] = served.get(key, value)
+        served = {**flat, **pinned}
+        pending = sorted(key for key, value in pinned.items() if flat.get(key) != value)
+        if number == 0:
+            config = bench.start(values, restart=restart)
+        else:
+            assert bench.offer(values, restart=restart) is None
+        assert dict(config.all()) == served
+        assert list(bench.serving.restart_pending) == pending
