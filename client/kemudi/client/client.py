@@ -87,7 +87,8 @@ class Client(Readable):
         those whose names match a glob. It refuses by raising or by returning False, or by taking longer than
         `timeout` seconds. Then this process keeps serving the old snapshot as a whole, its generation included, and
         reports the reason, secrets masked; the check is asked again at each newer snapshot and every 30 s. Settings
-        that require a restart are shown with the value that a restart would bring.
+        that require a restart are shown with the value that a restart would bring. What the process starts with is
+        not asked about.
         """
         if self.revision is not None and not selected(selector, self._live.served):
             _log.warning("prepare(%r) selects no category and no setting of the present snapshot", selector)

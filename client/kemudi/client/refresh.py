@@ -4,6 +4,7 @@ Each turn looks at the store, offers what is new, acknowledges, and waits for a 
 tried again; what it should not have is counted and left alone. A reader never waits for any of this.
 """
 
+import atexit
 import logging
 import random
 import threading
@@ -90,6 +91,7 @@ class Refresher:
         self._distrusted = ""
         self._unsaved: dict[str, bytes] | None = None
         self._closed = False
+        self._ends_at_exit = False
         self.refused_by_store: RefusedError | None = None
         self._reset()
 
@@ -106,18 +108,26 @@ class Refresher:
     def start(self) -> None:
         """Begin, also in children of a fork. Sets `looked` after its first look, `loaded` with its first snapshot."""
         watch(self)
+        if not self._ends_at_exit:  # a child has its parent's hooks
+            atexit.register(self.close, patience=0.5)
+            self._ends_at_exit = True
         self._thread = threading.Thread(target=self._run, name="kemudi-refresh", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """End: withdraw the acknowledgement, write a copy that is due, release connections. May be repeated."""
+    def close(self, patience: float = 5.0) -> None:
+        """End: withdraw the acknowledgement, write a copy that is due, release connections. May be repeated.
+
+        Args:
+            patience: How long to wait for the thread, in seconds; it may be within a check.
+        """
         if self._closed:
             return
         self._closed = True
         unwatch(self)
+        atexit.unregister(self.close)
         self._hints.close()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+            self._thread.join(patience)
         if self._connected and self._acknowledged is not None:
             self._quietly(self._store.withdraw, self._acknowledged)
         self._save_copy()

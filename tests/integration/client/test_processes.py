@@ -162,7 +162,7 @@ print(config["A"], flush=True)
 
 @pytest.mark.parametrize("ending", ["return", "interrupt"])
 def test_a_program_ends_without_closing(publisher, ending):
-    """A program that never closes its client ends at once, also by Ctrl-C, and prints nothing of it."""
+    """A program that never closes its client ends at once, also by Ctrl-C, and leaves a copy and no acknowledgement."""
     publisher.publish({"sync": {"A": 1}})
     environ = {
         **os.environ,
@@ -186,6 +186,8 @@ def test_a_program_ends_without_closing(publisher, ending):
     _, errors = process.communicate(timeout=20)
     assert time.monotonic() - begun < 5
     assert "kemudi" not in errors
+    assert publisher.store.acknowledgements() == []
+    assert list(publisher.state.rglob("*.copy"))
     assert process.returncode == (0 if ending == "return" else -signal.SIGINT)
 
 
