@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from kemudi.daemon.conditions import Reason
 from kemudi.daemon.order import Position, Relation
@@ -23,14 +24,37 @@ class Stopped(Exception):  # noqa: N818  # an outcome, not a failure
         self.reason = reason
 
 
-class Rejected(Stopped):
-    """The candidate itself is bad. `findings` say where; an older commit may be good."""
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a candidate is bad. Kept as data: an exception that is kept holds the frames that it passed.
 
-    def __init__(self, reason: Reason, findings: tuple[Finding, ...]) -> None:
-        first = findings[0]
-        more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
-        super().__init__(reason, f"{first.file}:{first.line}:{first.column}: {first.message}{more}")
-        self.findings = findings
+    Attributes:
+        reason: The word for status, log and metrics.
+        findings: What is wrong, and where; at least one.
+    """
+
+    reason: Reason
+    findings: tuple[Finding, ...]
+
+    @property
+    def message(self) -> str:
+        """The first finding, and how many more there are."""
+        first = self.findings[0]
+        more = f" and {len(self.findings) - 1} more" if len(self.findings) > 1 else ""
+        return f"{first.file}:{first.line}:{first.column}: {first.message}{more}"
+
+
+class Rejected(Stopped):
+    """The candidate itself is bad; an older commit may be good."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.reason, rejection.message)
+        self.rejection = rejection
+
+    @classmethod
+    def for_findings(cls, reason: Reason, findings: tuple[Finding, ...]) -> Self:
+        """Bad for these reasons."""
+        return cls(Rejection(reason, findings))
 
 
 class NothingToDo(Exception):  # noqa: N818  # an outcome, not a failure

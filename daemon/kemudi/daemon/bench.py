@@ -1,11 +1,11 @@
 """What the steps of one environment work with: its collaborators, and what is known of it between reconciles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kemudi.daemon.attempt import Rejected, Seen, Snapshot, Stopped
+from kemudi.daemon.attempt import Rejection, Seen, Snapshot, Stopped
 from kemudi.daemon.lease import LeaseKeeper
 from kemudi.daemon.order import AppliedPosition
 from kemudi.daemon.pause import Pauses
@@ -49,6 +49,7 @@ class Bench:
         snapshot: What is applied, None if that is not known.
         pointer: The bytes that Redis was last seen to hold in the manifest's place.
         remembered: What the record file says was applied, from before a restart.
+        remembered_held: Which of its categories were held, and at which revision.
         accepted: The last accepted rewrite.
         era: Accepted rewrites so far.
         serial: Local serials so far.
@@ -77,12 +78,13 @@ class Bench:
     snapshot: Snapshot | None = None
     pointer: bytes | None = None
     remembered: AppliedPosition | None = None
+    remembered_held: Mapping[str, str] = field(default_factory=dict)
     accepted: Accepted | None = None
     era: int = 0
     serial: int = 0
     gate: Stopped | None = None
     settled: str | None = None
-    bad: dict[str, Rejected] = field(default_factory=dict)
+    bad: dict[str, Rejection] = field(default_factory=dict)
     spare: int | None = None
     reserved: tuple[str, Generation] | None = None
 
@@ -117,6 +119,7 @@ class Bench:
             return
         manifest = snapshot.manifest
         self.remembered = AppliedPosition(manifest.revision, snapshot.base, manifest.generation)
+        self.remembered_held = dict(snapshot.held)
         document: dict[str, Any] = {
             "repo_id": self.repo_id,
             "revision": manifest.revision,
@@ -153,6 +156,11 @@ class Bench:
         before = self.remembered
         return before.base if before is not None and before.revision == revision else ""
 
+    def held_in(self, revision: str) -> Mapping[str, str]:
+        """The categories that an applied revision holds back, as far as this daemon remembers."""
+        before = self.remembered
+        return self.remembered_held if before is not None and before.revision == revision else {}
+
     def is_settled(self, seen: Seen) -> bool:
         """Whether the candidate was looked at, with an outcome that another look would not change."""
         return self.settled == seen.revision
@@ -161,9 +169,11 @@ class Bench:
         try:
             generation = Generation.parse(document["generation"])
             self.remembered = AppliedPosition(str(document["revision"]), str(document["base"]), generation)
+            held = document.get("held", {})
+            self.remembered_held = {str(name): str(revision) for name, revision in held.items()}
             accepted = document.get("accepted")
             if accepted is not None:
                 self.accepted = Accepted(int(accepted["era"]), str(accepted["tip"]))
                 self.era = max(self.era, self.accepted.era)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return

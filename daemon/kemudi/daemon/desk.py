@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from kemudi.daemon.conditions import Condition
+from kemudi.daemon.conditions import Condition, Reason
 from kemudi.daemon.convergence import Convergence
 from kemudi.daemon.environment import Environment
 from kemudi.daemon.metrics import Metrics
@@ -68,6 +68,8 @@ class Desk:
             first = next(status for status in statuses if status.applied is None)
             return False, f"nothing was published yet to {', '.join(waiting)}: {_said(first.ready)}"
         for environment in self.reconciler.environments:
+            if environment.status.ready.reason is Reason.STORE_FAILED:
+                return False, environment.status.ready.message
             try:
                 environment.bench.store.ping()
             except KemudiError as error:
@@ -137,7 +139,7 @@ class Desk:
     def _clients(self, env: str) -> list[Acknowledgement]:
         """The same for display: none while Redis is away, which the conditions say."""
         found = next((each for each in self.reconciler.environments if each.bench.env == env), None)
-        if found is None:
+        if found is None or found.status.ready.reason is Reason.STORE_FAILED:
             return []
         try:
             return self.clients(found)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kemudi.daemon.attempt import Attempt, NothingToDo, Rejected, Seen, Snapshot, Stopped
+from kemudi.daemon.attempt import Attempt, NothingToDo, Rejected, Rejection, Seen, Snapshot, Stopped
 from kemudi.daemon.backoff import Backoff
 from kemudi.daemon.bench import Bench
 from kemudi.daemon.conditions import RETRIED, Condition, ConditionType, Reason, conditions_of
@@ -25,6 +25,10 @@ from kemudi.store.values import DriftItem
 DRIFT_SHOWN_SECONDS: Final = 10.0
 """Drift stays in the status at least so long, then until a check finds nothing."""
 
+SWEEP_SECONDS: Final = 600.0
+"""Between two searches for blobs that a crash left behind; one is made when a daemon begins to lead, too."""
+
+_BAD_KEPT: Final = 1_000
 _FROM_RESOLVE: Final = STEPS[1:]
 _LOOK_AT_POINTER: Final = frozenset(Cause) - {Cause.WATCH, Cause.WEBHOOK}
 
@@ -48,7 +52,8 @@ class Environment:
     _drift: tuple[DriftItem, ...] = ()
     _drift_at: str | None = None
     _drift_since: float = 0.0
-    _rejection: tuple[str, Rejected] | None = None
+    _sweep_due: float = 0.0
+    _rejection: tuple[str, Rejection] | None = None
 
     def __post_init__(self) -> None:
         self.status = EnvironmentStatus(self.bench.env, mode=self.bench.mode)
@@ -160,7 +165,7 @@ class Environment:
             learn(bench)
         leads = self._lead()
         if leads and not self._led:
-            self._learn, bench.settled = True, None
+            self._learn, bench.settled, self._sweep_due = True, None, 0.0
         self._led = leads
         if not leads:
             learn(bench)
@@ -201,8 +206,10 @@ class Environment:
             elif self.clock() - self._drift_since >= DRIFT_SHOWN_SECONDS:
                 self._drift, self._drift_at = (), None
             self._drift_due = self.clock() + self.drift_seconds
-            if bench.snapshot is not None and check_blobs and not altered:
+            if bench.snapshot is not None and self.clock() >= self._sweep_due:
+                # Walks over every key of the server: seldom. Staged blobs of a crash expire by themselves.
                 bench.store.sweep(bench.snapshot.manifest.digests)
+                self._sweep_due = self.clock() + SWEEP_SECONDS
 
     def _found(self, items: tuple[DriftItem, ...]) -> None:
         self._drift, self._drift_at = bounded(items), self.bench.wall()
@@ -217,7 +224,7 @@ class Environment:
             self._try(attempt)
             self._rejection = None
         except Rejected as rejected:
-            self._reject(newest, rejected)
+            self._reject(newest, rejected.rejection)
             self._fall_back(attempt, newest)
         self._apply(attempt)
         self.bench.settled = newest.revision
@@ -225,7 +232,7 @@ class Environment:
     def _try(self, attempt: Attempt) -> None:
         known = self.bench.bad.get(attempt.candidate.revision)
         if known is not None:
-            raise known
+            raise Rejected(known)
         self._run(attempt, _FROM_RESOLVE)
 
     def _run(self, attempt: Attempt, steps: tuple[tuple[str, Callable[[Bench, Attempt], None]], ...]) -> None:
@@ -237,13 +244,18 @@ class Environment:
             finally:
                 attempt.seconds[name] = attempt.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def _reject(self, seen: Seen, rejected: Rejected) -> None:
-        self.bench.bad[seen.revision] = rejected
-        while len(self.bench.bad) > 1_000:
-            self.bench.bad.pop(next(iter(self.bench.bad)))
+    def _reject(self, seen: Seen, rejection: Rejection) -> None:
+        """Note that the newest revision is bad; tell it once."""
+        self._note_bad(seen, rejection)
         if self._rejection is None or self._rejection[0] != seen.revision:
-            self._rejection = (seen.revision, rejected)
-            self.telemetry.rejected(self.bench, seen, rejected)
+            self._rejection = (seen.revision, rejection)
+            self.telemetry.rejected(self.bench, seen, rejection)
+
+    def _note_bad(self, seen: Seen, rejection: Rejection) -> None:
+        bad = self.bench.bad
+        bad[seen.revision] = rejection
+        while len(bad) > _BAD_KEPT:
+            del bad[next(iter(bad))]
 
     def _fall_back(self, attempt: Attempt, newest: Seen) -> None:
         """Serve the newest good commit that is newer than what is applied, if there is one."""
@@ -253,7 +265,7 @@ class Environment:
             try:
                 self._try(candidate)
             except Rejected as rejected:
-                self.bench.bad[seen.revision] = rejected
+                self._note_bad(seen, rejected.rejection)
                 continue
             except Stopped as stopped:
                 if stopped.reason is Reason.HISTORY_REWRITTEN:
@@ -270,17 +282,24 @@ class Environment:
         self.bench.snapshot = attempt.snapshot
         failpoint("daemon.announce")
         if attempt.published:
-            self.bench.remember()
             self.telemetry.published(self.bench, before, attempt)
-            if self.bench.mode == "worktree":
-                self.bench.reserve_serial(f"after {attempt.snapshot.manifest.revision}")
+            self._keep(attempt.snapshot)
         failpoint("daemon.announced")
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        """Write down what was published. It is live already, so a full disk is only worth a warning."""
+        try:
+            self.bench.remember()
+            if self.bench.mode == "worktree":
+                self.bench.reserve_serial(f"after {snapshot.manifest.revision}")
+        except KemudiError as error:
+            self.telemetry.warned(self.bench.env, error)
 
     def _rejection_of(self, attempt: Attempt) -> Stopped | None:
         rejection = self._rejection
         if rejection is None or attempt.seen is None or rejection[0] != attempt.seen.revision:
             return None
-        return rejection[1]
+        return Rejected(rejection[1])
 
     def _schedule(self, outcome: Stopped | None) -> None:
         if outcome is not None and outcome.reason in RETRIED:
@@ -323,7 +342,11 @@ class Environment:
         if snapshot is not None and snapshot.held:
             items = sorted(snapshot.held.items())
             held = "held: " + ", ".join(f"{name} at {revision[:12]}" for name, revision in items)
-        if outcome is None and held:
+        if outcome is not None and outcome.reason is Reason.GIT_BUSY:
+            # For a moment, as at each `git status` of an editor: what was true before is still the news.
+            busy = Condition(ConditionType.RECONCILING, "True", Reason.GIT_BUSY, str(outcome))
+            found: tuple[Condition, ...] = (self.status.ready, busy)
+        elif outcome is None and held:
             found = conditions_of(Reason.CATEGORY_HELD, held, served=False)
         elif outcome is None:
             found = conditions_of(Reason.APPLIED, "", served=True)

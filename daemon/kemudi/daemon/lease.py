@@ -125,11 +125,14 @@ class Renewer:
         """Begin to renew."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End the thread; the leases are released by their owners."""
+    def stop(self) -> None:
+        """Renew no more. Returns at once; the leases are released by their owners."""
         self._stop.set()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the end of the thread."""
         if self._thread.ident is not None:
-            self._thread.join(5)
+            self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):

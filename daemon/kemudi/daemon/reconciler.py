@@ -160,7 +160,7 @@ class Reconciler:
         }
         changed = False
         for name, entry in wanted.items():
-            mode = self.settings.mode or entry.mode
+            mode = (self.settings.mode or entry.mode) if self.source.has_work_tree else "commit"
             found = self._environments.get(name)
             if found is None:
                 self._environments[name] = self.make(state.manifest.id, mode, entry)

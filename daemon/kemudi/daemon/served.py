@@ -68,7 +68,8 @@ def _adopted(bench: Bench, manifest: Manifest, signed: bytes) -> Snapshot:
         shared = {
             name: item for name, item in before.resolved.items() if before.blobs.get(name) == blobs.get(name)
         }
-    return Snapshot(manifest, signed, bench.base_of(manifest.revision), blobs, shared, counts)
+    revision = manifest.revision
+    return Snapshot(manifest, signed, bench.base_of(revision), blobs, shared, counts, bench.held_in(revision))
 
 
 def _count(name: str, blobs: tuple[bytes, ...]) -> int:

@@ -3,15 +3,11 @@
 import asyncio
 import socket
 import threading
-from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from kemudi.schema.errors import UnavailableError
-
-_START_SECONDS: Final = 10.0
-_STOP_SECONDS: Final = 2.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -63,11 +59,19 @@ class HttpServer:
         """Begin to answer."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop answering; requests under way get a moment to end."""
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop answering; requests under way get a moment to end. Returns at once."""
         self._server.should_exit = True
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the end, and free the port."""
         if self._thread.ident is not None:
-            self._thread.join(_STOP_SECONDS)
+            self._thread.join(timeout_seconds)
         self._listener.close()
 
     def _run(self) -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -38,7 +38,7 @@ from kemudi.repo.local import LocalRefs
 from kemudi.repo.mirror import Mirror
 from kemudi.repo.secrets import load_identities
 from kemudi.schema import manifest as repo
-from kemudi.schema.errors import ConflictError, UnavailableError, UsageError
+from kemudi.schema.errors import ConflictError, KemudiError, UnavailableError, UsageError
 from kemudi.store.redis import RedisStore
 from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import SigningKey, VerifyKeys
@@ -47,8 +47,8 @@ from kemudi.store.values import utc_text
 STALL_SECONDS: Final = 30.0
 """A reconciling thread that has not begun a pass for so long is taken for stuck: no more signs of life."""
 
-_STOP_SECONDS: Final = 2.0
-_ONCE_SECONDS: Final = 15.0
+_STOP_SECONDS: Final = 2.3
+ONCE_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +148,22 @@ class Daemon:
         self.reconciler.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon at work."""
+
+    url: str
+    threads: Callable[[], bool]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every thread that must run does. One that has died takes the daemon with it."""
+        return self.threads()
+
+
 @contextmanager
-def served(daemon: Daemon) -> Iterator[str]:
-    """The daemon at work: reconciling, renewing, answering. Yields the base URL; ends everything at the end."""
+def served(daemon: Daemon) -> Iterator[Running]:
+    """The daemon at work: reconciling, renewing, answering. Ends everything at the end, in bounded time."""
     settings, reconciler = daemon.settings, daemon.reconciler
     token, webhook_secret = load_secret(settings.token_file), load_secret(settings.webhook_secret)
     listener = listen(settings.host, settings.port)
@@ -173,15 +186,20 @@ def served(daemon: Daemon) -> Iterator[str]:
         if daemon.fetcher is not None:
             daemon.fetcher.start()
         worker.start()
-        yield server.url
+        yield Running(server.url, lambda: server.is_alive and worker.is_alive())
     finally:
+        ends = time.monotonic() + _STOP_SECONDS
         desk.closing = True
         reconciler.stop()
-        server.close()
-        worker.join(_STOP_SECONDS)
-        renewer.close()
+        renewer.stop()
+        server.stop()
+        # A Redis that does not answer keeps who asks it; then there is nobody to give the lease back to.
+        release = threading.Thread(target=daemon.close, name="kemudi-release", daemon=True)
+        for part in (worker, server, renewer):
+            part.join(max(0.01, ends - time.monotonic()))
         if not worker.is_alive():
-            daemon.close()
+            release.start()
+            release.join(max(0.3, ends - time.monotonic()))
         desk.queries.close()
 
 
@@ -196,17 +214,19 @@ def run(settings: DaemonSettings) -> int:
         signal.signal(number, lambda received, _frame: signals.put(received))
     with FolderLock(settings.state_dir):
         daemon = Daemon(settings, keys, log, holder_name())
-        with served(daemon) as url:
-            log.info("started", url=url, environments=list(settings.environments), pid=os.getpid())
-            _supervise(daemon, notifier, signals)
+        with served(daemon) as running:
+            log.info("started", url=running.url, environments=list(settings.environments), pid=os.getpid())
+            code = _supervise(daemon, running, notifier, signals)
             notifier.tell(STOPPING)
             log.info("stopping")
     log.info("stopped")
-    return 0
+    return code
 
 
-def _supervise(daemon: Daemon, notifier: Notifier, signals: "queue.SimpleQueue[int]") -> None:
-    """Wait for a signal to end; meanwhile tell the service manager how it is."""
+def _supervise(
+    daemon: Daemon, running: Running, notifier: Notifier, signals: "queue.SimpleQueue[int]"
+) -> int:
+    """Wait for a signal to end; meanwhile tell the service manager how it is. Returns the exit code."""
     interval = min(1.0, (notifier.watchdog_seconds or 2.0) / 2)
     ready = False
     while True:
@@ -218,9 +238,12 @@ def _supervise(daemon: Daemon, notifier: Notifier, signals: "queue.SimpleQueue[i
         try:
             received = signals.get(timeout=interval if ready else 0.05)
         except queue.Empty:
+            if not running.is_alive:
+                daemon.log.warning("a thread has ended; so does the daemon")
+                return KemudiError.exit_code
             continue
         if received != signal.SIGHUP:
-            return
+            return 0
         daemon.trigger.ring(Cause.RELOAD, rescan=True)
 
 
@@ -255,7 +278,7 @@ def apply_once(settings: DaemonSettings) -> list[EnvironmentStatus]:
 
 def _until_settled(daemon: Daemon) -> None:
     """Passes until nothing is to be retried, at most a few seconds."""
-    ends = time.monotonic() + _ONCE_SECONDS
+    ends = time.monotonic() + ONCE_SECONDS
     hints = Hints(frozenset({Cause.START}))
     while True:
         daemon.reconciler.once(hints)

@@ -82,7 +82,7 @@ def validate(bench: Bench, attempt: Attempt) -> None:
     names = [_category_of(finding, state) for finding in findings]
     whole = None in names or any(finding.rule in _NEVER_HELD for finding in findings)
     if bench.reject != "category" or whole:
-        raise Rejected(Reason.VALIDATION_FAILED, findings)
+        raise Rejected.for_findings(Reason.VALIDATION_FAILED, findings)
     attempt.findings = findings
     for name in sorted({name for name in names if name is not None}):
         if bench.snapshot is None or name not in bench.snapshot.blobs:
@@ -107,7 +107,7 @@ def unseal(bench: Bench, attempt: Attempt) -> None:
         if before.get(name) is not category:
             attempt.fresh[name] = _plain(bench, category, errors)
     if errors:
-        raise Rejected(Reason.SECRET_REFUSED, tuple(errors))
+        raise Rejected.for_findings(Reason.SECRET_REFUSED, tuple(errors))
 
 
 def build(bench: Bench, attempt: Attempt) -> None:
@@ -131,7 +131,7 @@ def build(bench: Bench, attempt: Attempt) -> None:
             raise _no_keyset(attempt, name) from None
         except UsageError as error:
             finding = Finding(contract_path(name), 1, 1, OUT_OF_BOUNDS, message=str(error))
-            raise Rejected(Reason.VALIDATION_FAILED, (finding,)) from None
+            raise Rejected.for_findings(Reason.VALIDATION_FAILED, (finding,)) from None
         attempt.blobs[name] = blobs
         attempt.digests[name] = tuple(digest_of(blob) for blob in blobs)
 
@@ -237,7 +237,7 @@ def _hold_at_older(bench: Bench, attempt: Attempt, name: str, findings: tuple[Fi
             attempt.held[name] = seen.revision
             attempt.resolved[name] = resolved[name]
             return
-    raise Rejected(Reason.VALIDATION_FAILED, findings)
+    raise Rejected.for_findings(Reason.VALIDATION_FAILED, findings)
 
 
 def _plain(bench: Bench, category: ResolvedCategory, errors: list[Finding]) -> Category:
@@ -264,7 +264,7 @@ def _no_keyset(attempt: Attempt, name: str) -> Rejected:
     sealed = [item for item in category.settings.values() if isinstance(item.value, Envelope)]
     text = f"the daemon has no keyset for {name}, which holds secrets (KEMUDI_KEYSET)"
     error = UnsealError(text, MOVED_SEAL)
-    return Rejected(Reason.SECRET_REFUSED, tuple(finding_at(item, error) for item in sealed))
+    return Rejected.for_findings(Reason.SECRET_REFUSED, tuple(finding_at(item, error) for item in sealed))
 
 
 def _by_digest(attempt: Attempt) -> dict[str, bytes]:
@@ -306,9 +306,9 @@ def _generation(bench: Bench, attempt: Attempt) -> Generation:
     ):
         return reserved[1]
     again = applied is not None and applied.revision == seen.revision
-    if again and bench.snapshot is None and seen.is_commit and not attempt.held:
+    lost = bench.snapshot is None and seen.is_commit and not attempt.held
+    if applied is not None and again and lost and applied.generation.era >= bench.era:
         # Redis lost what this very revision had published: the same plaintext under the same generation.
-        assert applied is not None  # noqa: S101  # `again` says so
         return applied.generation
     decision = _decision(bench, attempt, ambiguous=again or not seen.is_commit or bool(attempt.held))
     if isinstance(decision, (Rewritten, Unchanged)):

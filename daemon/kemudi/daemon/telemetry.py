@@ -2,7 +2,7 @@
 
 import time
 
-from kemudi.daemon.attempt import Attempt, Rejected, Seen, Snapshot, Stopped
+from kemudi.daemon.attempt import Attempt, Rejection, Seen, Snapshot, Stopped
 from kemudi.daemon.bench import Bench
 from kemudi.daemon.conditions import Condition, Reason
 from kemudi.daemon.logs import Log
@@ -110,12 +110,12 @@ class Telemetry:
         except KemudiError as error:
             self._log.warning("log entry lost", env=bench.env, message=str(error))
 
-    def rejected(self, bench: Bench, seen: Seen, rejected: Rejected) -> None:
+    def rejected(self, bench: Bench, seen: Seen, rejection: Rejection) -> None:
         """The newest revision is bad: say so in the environment's log, if this daemon leads."""
         if bench.keeper.lease is None:
             return
         try:
-            bench.store.append_log(self._entry(bench, "rejected", seen.revision, reason=str(rejected)))
+            bench.store.append_log(self._entry(bench, "rejected", seen.revision, reason=rejection.message))
         except KemudiError as error:
             self._log.warning("log entry lost", env=bench.env, message=str(error))
 
@@ -129,6 +129,10 @@ class Telemetry:
         """It was put back."""
         self._log.info("repaired", env=env, found=len(items))
         self._metrics.repairs.labels(env).inc()
+
+    def warned(self, env: str, error: KemudiError) -> None:
+        """Something failed that does not keep anything from being served."""
+        self._log.warning("not kept", env=env, message=str(error))
 
     def crashed(self, env: str, error: Exception) -> None:
         """A bug: type and lines go to the log."""

@@ -294,7 +294,7 @@ class Local(Caller):
         keys = Keys.load(self.settings)
         self._stack.enter_context(FolderLock(self.settings.state_dir))
         self.daemon = Daemon(self.settings, keys, make_log(self.output), holder_name(), watch=self.watch)
-        self.url = self._stack.enter_context(served(self.daemon))
+        self.url = self._stack.enter_context(served(self.daemon)).url
         assert self.daemon.reconciler.wait_first(10)
         return self
 
@@ -439,6 +439,7 @@ def kit() -> SimpleNamespace:
     """What test modules of this folder share."""
     return SimpleNamespace(
         eventually=eventually,
+        git_environment=git_environment,
         files=files,
         contract=contract,
         manifest=manifest,

@@ -150,7 +150,8 @@ class TestLeases:
         renewer.start()
         store.release(lease)
         assert lost.wait(5)
-        renewer.close()
+        renewer.stop()
+        renewer.join(5)
 
 
 class TestStateFiles:
