@@ -57,7 +57,7 @@ _ENVIRONMENT: Final = {
 }
 _LOCK: Final = re.compile(r"Unable to create '([^']+\.lock)'")
 _OWNED: Final = re.compile(r"dubious ownership in repository at '([^'\n]+)'")
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s]*@")
 _UNREADABLE_NAME: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 

@@ -35,7 +35,8 @@ FETCH_SECONDS: Final = 60.0
 _STALE_LOCK_SECONDS: Final = 600.0
 _ALLOWED: Final = "https:ssh:file"
 _SCP: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*:(?!/{2})[^\s]+")
-_URL: Final = re.compile(r"(?:https|ssh)://(?:[^/@]*@)?[A-Za-z0-9_\[][^/@]*/.+|file:///.+|/.+")
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::[0-9]+)?"
+_URL: Final = re.compile(rf"(?:https|ssh)://(?:[^/@]*@)?{_HOST}/[^@]+|file:///.+|/.+")
 # Set by the operator, and needed to reach a host; everything else of git's environment stays out.
 _PASSED_ON: Final = (
     "GIT_SSH",
@@ -241,10 +242,7 @@ class Mirror:
         if "couldn't find remote ref" in error.stderr:
             return BranchMissingError(f"{self.shown_url} has no branch {self._branch or self._head_branch()}")
         hint = None
-        if any(
-            words in error.stderr
-            for words in ("Authentication failed", "could not read Username", "Permission denied")
-        ):
+        if any(words in error.stderr for words in _NO_ACCESS):
             hint = "Give the daemon credentials: an SSH key, GIT_ASKPASS or ~/.netrc."
         return FetchError(f"{self.shown_url} cannot be fetched: {told}", hint=hint)
 
@@ -312,22 +310,20 @@ class Mirror:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One process at a time; the kernel gives the lock back, however its holder ends."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        path = self._beside("lock")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with self._beside("lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield
         except BlockingIOError:
-            os.close(handle)
             raise GitLockedError(f"another process fetches into {self.folder}", hint="Try again.") from None
-        try:
-            yield
-        finally:
-            os.close(handle)
+        except OSError as error:
+            raise FetchError(f"the mirror {self.folder} cannot be written: {error.strerror}") from error
 
 
 def _checked(url: str) -> str:
-    shown = without_credentials(url)[:200]
+    # A password with a slash in it is what makes some of these URLs wrong.
+    shown = re.sub(r"(?<=://).*@", "***@", url, flags=re.DOTALL)[:200]
     if re.search(r"[\x00-\x20\x7f\\\"]", url):
         raise UsageError(
             f"the URL of a remote has no spaces, quotes, backslashes or control characters: {shown!r}"

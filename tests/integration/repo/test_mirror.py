@@ -407,6 +407,33 @@ def test_credentials_are_shown_nowhere(tmp_path: Path) -> None:
     assert "https://***@127.0.0.1:1/x.git" in shown
 
 
+@pytest.mark.parametrize(
+    "secret", ["s3cr3t/token", "12/s3cr3t-token", "s3cr3t@token", "s3cr3t token", 's3cr3t"token']
+)
+def test_a_password_that_makes_a_url_wrong_is_not_shown(secret: str, tmp_path: Path) -> None:
+    """It has to be spelled with %2F and the like; the error says so without it."""
+    with pytest.raises(UsageError) as caught:
+        Mirror(f"https://deploy:{secret}@host/x.git", tmp_path / "mirror.git", "main")
+    shown = f"{caught.value} {caught.value.hint}"
+    assert "s3cr3t" not in shown
+    assert "token" not in shown
+
+
+def test_a_disk_that_is_full_is_unavailable(
+    remote: Remote, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 3, and the next fetch goes on as if nothing had been."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(FetchError, match="No space left"):
+            mirror.fetch()
+    assert mirror.fetch().recloned is True
+
+
 def test_the_mirrors_configuration_is_private(mirror: Mirror) -> None:
     """It may hold a token."""
     mirror.fetch()

@@ -129,6 +129,7 @@ def test_a_machine_without_git_is_told_what_to_install(tmp_path: Path, monkeypat
             "fatal: unable to access 'https://user:s3cret@host/x.git/'",
             "fatal: unable to access 'https://***@host/x.git/'",
         ),
+        ("https://user:p@ss@host/x", "https://***@host/x"),
         ("https://token@host and ssh://git@host", "https://***@host and ssh://***@host"),
         ("https://host/user@example.org", "https://host/user@example.org"),
     ],
