@@ -39,7 +39,7 @@ GOALS = {
     "bound.KEY": ("<=", 3.0),
     "redis-py GET / config[key]": (">=", 500.0),
     "8 threads / 1 thread": (">=", 0.8),
-    "reader's stall, delta, ms": ("<=", 5.0),
+    "stall by a delta, ms": ("<=", 5.0),
 }
 
 
@@ -281,7 +281,8 @@ def measured(rounds: int) -> dict[str, Any]:
     ratios = {name: each / floor for name, each in nanoseconds.items() if name in GOALS}
     ratios["redis-py GET / config[key]"] = nanoseconds["redis-py GET"] / nanoseconds["config[key]"]
     ratios["8 threads / 1 thread"] = rates["8 threads"] / rates["1 thread"]
-    ratios["reader's stall, delta, ms"] = gaps["delta"]
+    # The machine itself stalls a thread now and then; only what comes on top of that is the swap's.
+    ratios["stall by a delta, ms"] = max(0.0, gaps["delta"] - gaps["idle"])
     return {"ns": nanoseconds, "mreads_s": rates, "gap_ms": gaps, "connect_ms": connected, "ratios": ratios}
 
 

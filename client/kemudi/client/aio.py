@@ -54,7 +54,7 @@ class AsyncSubscription:
                 if inspect.isawaitable(result):
                     await result
             except Exception:  # noqa: BLE001 - a callback may raise anything and must not end the subscription
-                trace = masked(traceback.format_exc(), plaintexts(self._config._live.served), limit=4_000)  # noqa: SLF001
+                trace = masked(traceback.format_exc(), plaintexts(self._config.serving.served), limit=4_000)
                 _log.error("the subscription to %r failed at %s: %s", self.pattern, change.key, trace)
 
     def close(self) -> None:
@@ -73,7 +73,8 @@ class AsyncClient(Readable):
     __slots__ = ("_client", "_subscriptions")
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client._live)  # noqa: SLF001 - the same reference, so a read costs the same
+        super().__init__(client.serving.cache)
+        client.serving.attach(self)
         self._client = client
         self._subscriptions: list[AsyncSubscription] = []
 

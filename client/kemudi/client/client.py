@@ -39,14 +39,15 @@ class Client(Readable):
     __slots__ = ("__weakref__", "_keeper", "_serving", "_streams")
 
     def __init__(self, serving: Serving, keeper: Keeper | None) -> None:
-        super().__init__(serving.live)
+        super().__init__(serving.cache)
+        serving.attach(self)
         self._serving = serving
         self._keeper = keeper
         self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
 
     def pin(self) -> View:
         """The settings of this moment, for a whole unit of work: `with config.pin() as view: view["SYNC_TIMEOUT"]`."""
-        return View(self._live.cache)
+        return View(self._cache)
 
     def bind(self, model: type[ModelT]) -> ModelT:
         """A live, read-only instance of a pydantic model: `sync.SYNC_BATCH_SIZE` is always what is served.
@@ -90,7 +91,7 @@ class Client(Readable):
         that require a restart are shown with the value that a restart would bring. What the process starts with is
         not asked about.
         """
-        if self.revision is not None and not selected(selector, self._live.served):
+        if self.revision is not None and not selected(selector, self._served):
             _log.warning("prepare(%r) selects no category and no setting of the present snapshot", selector)
         return self._serving.preparations.add(selector, check, timeout)
 

@@ -5,7 +5,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel
 
 from kemudi.client.binding import fixed
-from kemudi.client.view import Cache, Live, Readable
+from kemudi.client.view import Readable
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -18,12 +18,9 @@ class View(Readable):
 
     __slots__ = ()
 
-    def __init__(self, cache: Cache) -> None:
-        super().__init__(Live(cache))
-
     def bind(self, model: type[ModelT]) -> ModelT:
         """The model at this snapshot, read-only. Raises BindingRefusedError, SecretUnreadableError."""
-        return fixed(model, self._live.served)
+        return fixed(model, self._served)
 
     def __enter__(self) -> Self:
         return self

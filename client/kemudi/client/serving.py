@@ -20,7 +20,7 @@ from kemudi.client.restart import Pins
 from kemudi.client.secrets import SecretReader
 from kemudi.client.snapshot import EMPTY_INDEX, Entry, Sealed, Snapshot, changed_categories, index_of
 from kemudi.client.subscription import Subscriptions
-from kemudi.client.view import Live, Served, cache_of, plaintexts
+from kemudi.client.view import VIEW, Cache, Readable, Served, cache_of, plaintexts
 from kemudi.schema.secret import Secret
 
 FREEZE_ABOVE_SETTINGS: Final = 5_000
@@ -64,7 +64,14 @@ class Serving:
         self.subscriptions = Subscriptions(threaded=threaded)
         self.bindings = Bindings()
         self._state = self._first(snapshot)
-        self.live = Live(cache_of(self._state.pinned))
+        self.cache: Cache = cache_of(self._state.pinned)
+        self._readers: tuple[Readable, ...] = ()
+
+    @property
+    def served(self) -> Served:
+        """What is served now."""
+        served: Served = self.cache[VIEW]
+        return served
 
     @property
     def snapshot(self) -> Snapshot:
@@ -96,7 +103,7 @@ class Serving:
                 if _is_older(snapshot, self.snapshot):
                     return None
                 self._state = self._first(snapshot)
-                self.live.swap(self._state.pinned)
+                self._show(self._state.pinned)
                 _freeze_if_big(None, snapshot)
                 return None
         accepted = self._state.accepted
@@ -131,15 +138,26 @@ class Serving:
     def bind(self, model: type[ModelT]) -> ModelT:
         """A live model. Raises BindingRefusedError, SecretUnreadableError."""
         with self._lock:
-            return self.bindings.add(model, self.live.served)
+            return self.bindings.add(model, self.served)
 
     def after_fork(self) -> None:
         """In the child: locks may be held by nobody, and a swap may have stopped half-way."""
         self._lock = threading.RLock()
         self.preparations.after_fork()
         self.subscriptions.after_fork()
-        if self.live.served.snapshot is not self._state.accepted.snapshot:
+        if self.served.snapshot is not self._state.accepted.snapshot:
             self._recompose(self._state)
+
+    def attach(self, reader: Readable) -> None:
+        """Let a reader follow each swap."""
+        with self._lock:
+            self._readers = (*self._readers, reader)
+            reader._show(self.cache)  # noqa: SLF001 - nobody else may
+
+    def _show(self, served: Served) -> None:
+        self.cache = cache_of(served)
+        for reader in self._readers:
+            reader._show(self.cache)  # noqa: SLF001 - nobody else may
 
     def _first(self, snapshot: Snapshot) -> _State:
         index = index_of(None, EMPTY_INDEX, snapshot)
@@ -166,10 +184,10 @@ class Serving:
 
     def _recompose(self, state: _State) -> None:
         """Serve a state. The caller holds the lock. Raises before anything has changed."""
-        old, new = self.live.served, self._composed(state)
+        old, new = self.served, self._composed(state)
         fresh = self.bindings.fitted(old, new)
         self._state = state
-        self.live.swap(new)
+        self._show(new)
         for binding, instance in fresh:
             binding.adopt(instance)
         self.subscriptions.announce(old, new)

@@ -20,10 +20,6 @@ from kemudi.client.secrets import SecretReader
 from kemudi.client.snapshot import Entry, Index, Sealed, Snapshot
 from kemudi.schema.secret import Secret
 
-UNSET: Final[Any] = type("Unset", (), {"__slots__": (), "__repr__": lambda _self: "<unset>"})()
-"""Tells `get(key)` from `get(key, default=None)`."""
-
-
 MOST_SEEN: Final = 1_000
 """How many names a process notes as read: the ones that it read first."""
 
@@ -157,32 +153,17 @@ class Selection(Mapping[str, Any]):
         return f"<{len(self)} settings at {self._cache[VIEW].snapshot.revision}>"
 
 
-class Live:
-    """The one reference that a swap replaces."""
-
-    __slots__ = ("cache",)
-
-    def __init__(self, cache: Cache) -> None:
-        self.cache = cache
-
-    @property
-    def served(self) -> Served:
-        """What is served now."""
-        served: Served = self.cache[VIEW]
-        return served
-
-    def swap(self, served: Served) -> None:
-        """Serve this from now on."""
-        self.cache = cache_of(served)
-
-
 class Readable:
     """Reading settings: by name, by category, all. Never blocks and does no I/O."""
 
-    __slots__ = ("_live",)
+    __slots__ = ("_cache",)
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def _show(self, cache: Cache) -> None:
+        """Read from this from now on: the one assignment of a swap."""
+        self._cache = cache
 
     def __init_subclass__(cls) -> None:
         """Give each class its own copy of the two hot methods.
@@ -202,25 +183,25 @@ class Readable:
             SecretUnreadableError: A secret, and this process lacks its keyset.
         """
         try:
-            return self._live.cache[key]
+            return self._cache[key]
         except KeyError:
             pass
-        return look_up(self._live.cache, key)
+        return look_up(self._cache, key)
 
-    def get(self, key: str, default: Any = UNSET) -> Any:
+    def get(self, key: str, default: Any = ...) -> Any:
         """The value that a layer sets, else `default`; without `default` the contract's default, else None.
 
         A given `default` wins over the contract's, also when it is None, so that code can move over key by key:
         `config.get("NEO4J_URI", default=os.getenv("NEO4J_URI"))`. Raises SecretUnreadableError.
         """
-        if default is UNSET:
+        if default is ...:  # a constant of the code is found quicker than a sentinel of the module
             try:
-                return self._live.cache[key]
+                return self._cache[key]
             except KeyError:
                 pass
-            cache = self._live.cache
+            cache = self._cache
             return look_up(cache, key) if cache[VIEW].entry(key) is not None else None
-        cache = self._live.cache
+        cache = self._cache
         try:
             value = cache[key]
         except KeyError:
@@ -231,7 +212,7 @@ class Readable:
 
     def category(self, name: str) -> Mapping[str, Any]:
         """The settings of one category at this moment. Raises SettingNotFoundError for an unknown category."""
-        cache = self._live.cache
+        cache = self._cache
         served: Served = cache[VIEW]
         names = served.names_in(name)
         if not names and name not in served.snapshot.categories:
@@ -240,29 +221,34 @@ class Readable:
 
     def all(self) -> Mapping[str, Any]:
         """Every setting at this moment."""
-        cache = self._live.cache
+        cache = self._cache
         return Selection(cache, cache[VIEW].names)
+
+    @property
+    def _served(self) -> Served:
+        served: Served = self._cache[VIEW]
+        return served
 
     @property
     def revision(self) -> str | None:
         """The commit that is served: 40 hex digits or `worktree@<12 hex>`; None while there is no snapshot."""
-        return self._live.served.snapshot.revision
+        return self._served.snapshot.revision
 
     @property
     def generation(self) -> str | None:
         """Its place in order, `era.depth.serial`; None while there is no snapshot."""
-        generation = self._live.served.snapshot.generation
+        generation = self._served.snapshot.generation
         return None if generation is None else str(generation)
 
     def __contains__(self, key: object) -> bool:
-        served = self._live.served
+        served = self._served
         return key in served.index or key in served.overlay
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._live.served.names))
+        return iter(sorted(self._served.names))
 
     def __len__(self) -> int:
-        return len(self._live.served.names)
+        return len(self._served.names)
 
 
 def _own_copy(function: Any) -> FunctionType:

@@ -191,7 +191,7 @@ def test_a_member_of_an_enum_is_a_name(bench):
 
     config = bench.start({"sync": {"A": 1, "B": 2}})
     assert (config[Modern.A], config.get(Classic.B), config["A"], config["B"]) == (1, 2, 1, 2)
-    assert all(type(key) is str for key in config._live.cache)
+    assert all(type(key) is str for key in config._cache)
 
 
 def test_names_read_are_noted_once_and_kept(bench):
