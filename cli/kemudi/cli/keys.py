@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kemudi.schema.state import ConfigState
-
 from kemudi.schema.errors import ConflictError
+from kemudi.schema.state import ConfigState
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,6 @@ def make_keys(folder: Path, state: ConfigState, bundles: Iterable[tuple[str, ...
     content: a key that is overwritten cannot be had back.
     """
     from kemudi.repo.secrets import generate_identity
-
     from kemudi.store.sealing import KeysetBundle
     from kemudi.store.signing import SigningKey
 

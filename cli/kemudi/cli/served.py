@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from kemudi.store.redis import RedisStore
-
 from kemudi.store.manifest import Manifest
+from kemudi.store.redis import RedisStore
 from kemudi.store.signing import VerifyKeys
 from kemudi.store.snapshot import EncodedCategory, load_category
 

@@ -72,9 +72,8 @@ def daemon_command(**options: Any) -> None:  # one settings object, built in one
     A bad commit is refused with file, line and column, and the last good one keeps serving. Keys are made by
     `kemudi secret keygen`. SIGTERM or Ctrl-C ends it cleanly; SIGHUP makes it look at git at once.
     """
-    from kemudi.daemon.service import run
-
     from kemudi.cli.daemon_settings import daemon_settings
+    from kemudi.daemon.service import run
 
     sys.exit(run(daemon_settings(options)))
 
@@ -87,10 +86,9 @@ def apply_command(*, as_json: bool, **options: Any) -> None:
 
     Exit code 1: an environment refused the revision; its findings are printed.
     """
-    from kemudi.daemon.service import apply_once
-
     from kemudi.cli.daemon_settings import daemon_settings
     from kemudi.cli.output import data_console, print_json, short
+    from kemudi.daemon.service import apply_once
 
     outcomes = [outcome.as_json() for outcome in apply_once(daemon_settings(options))]
     if as_json:

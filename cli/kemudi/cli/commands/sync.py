@@ -56,9 +56,8 @@ def run(registry: str | None, graph_url: str, as_json: bool) -> None:
 @json_option
 def status(graph_url: str, as_json: bool) -> None:
     """Say what the sync does now: state, rows done, rate, batch size."""
-    from kemudi.cli.sync_runs import status_there
-
     from kemudi.cli.output import fields
+    from kemudi.cli.sync_runs import status_there
 
     answer = status_there(graph_url)
     if as_json:
