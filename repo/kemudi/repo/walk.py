@@ -1,8 +1,10 @@
 """One look at the files below a folder: opened component by component, never through a symlink, never outside."""
 
 import errno
+import fcntl
 import hashlib
 import os
+import signal
 import stat
 import time
 from collections.abc import Mapping
@@ -23,6 +25,7 @@ _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _TICK_NS: Final = 20_000_000
 _COARSE_TICK_NS: Final = 2_100_000_000
 _SECOND_NS: Final = 1_000_000_000
+_F_SETSIG: Final = 10  # of Linux; Python has no name for it
 
 
 class Stamp(NamedTuple):
@@ -160,7 +163,9 @@ class Walk:
                 return
             data = _read(opened)
             now = time.time_ns()
-            steady = _stamp(os.fstat(opened)) == _stamp(before)
+            steady = _stamp(os.fstat(opened)) == _stamp(before) and not (
+                self._is_fresh(now - before.st_ctime_ns) and _has_writer(opened)
+            )
         finally:
             os.close(opened)
         if not steady or self._may_be_half(known, data, now - before.st_ctime_ns):
@@ -173,10 +178,14 @@ class Walk:
 
     def _may_be_half(self, known: Known | None, data: bytes, age_ns: int) -> bool:
         """Whether a writer may be between truncating and closing the file."""
-        if known is None or not -_SECOND_NS < age_ns < self._settle_ns:
+        if known is None or not self._is_fresh(age_ns):
             return False
         # Of a file that was closed, only nothing at all is still suspicious: a second save may have begun.
         return len(data) < (min(1, len(known.file.data)) if self._closed else len(known.file.data))
+
+    def _is_fresh(self, age_ns: int) -> bool:
+        """Whether a change is so young that its writer may not be done; who holds a file open for ever is."""
+        return -_SECOND_NS < age_ns < self._settle_ns
 
     def _add(self, path: str, known: Known) -> None:
         self.seen.add(path)
@@ -209,6 +218,26 @@ def _stamp(found: os.stat_result) -> Stamp:
 def _lasting(found: os.stat_result, now: int) -> Stamp | None:
     tick = _TICK_NS if found.st_ctime_ns % _SECOND_NS else _COARSE_TICK_NS
     return _stamp(found) if now - found.st_ctime_ns > tick else None
+
+
+def _has_writer(handle: int) -> bool:
+    """Whether somebody has the file open for writing: then no read lease on it can be had.
+
+    The event that a file was closed may be late, and mean the save before. Held for no time; should a writer come in
+    just then, the signal of the broken lease is one that is ignored unless asked for. Of another user's file, or on
+    a file system without leases, nothing is known.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        fcntl.fcntl(handle, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def _exists(folder: int, name: str) -> bool:
