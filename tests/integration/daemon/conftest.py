@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from kemudi.daemon.logs import make_log
@@ -376,6 +377,11 @@ class Process(Caller):
         code = self.process.wait(seconds)
         self.process = None
         return code
+
+    def is_stopped(self) -> bool:
+        """Whether a SIGSTOP holds it."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
 
     def signal(self, number: int) -> None:
         assert self.process is not None

@@ -158,10 +158,11 @@ def test_a_leader_that_was_stopped_past_its_lease_is_fenced(
 ) -> None:
     """SIGSTOP just before the swap, a second daemon leads and publishes, SIGCONT: the late write is refused."""
     repo.commit(kit.files() | pair(1))
-    short = replace(settings, lease_ttl=1.0)
+    short = replace(settings, lease_ttl=2.0)
     first = daemons(short).start(KEMUDI_FAILPOINT="store.before-swap:stop@2").ready()
     with CheckingReader(reader).watching() as seen:
         repo.commit(pair(2))
+        kit.eventually(first.is_stopped)
         second = daemons(replace(short, state_dir=tmp_path / "second")).start().ready()
         commit = repo.commit(pair(3))
         kit.eventually(lambda: second.applied() == commit, 10)
