@@ -244,6 +244,7 @@ RAW: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         {"after": "1", "limit": 2},
         [{"nim": "2", "nama": "Nama 2"}, {"nim": "3", "nama": "Nama 3"}],
     ),
+    "classes": ({"after": "B", "limit": 1}, [{"kode": "C", "nama": "Nama C"}]),
     "classes_of_student": (
         {"nim": "3"},
         [{"kode": "B", "nama": "Nama B"}, {"kode": "D", "nama": "Nama D"}],

@@ -55,14 +55,15 @@ def by_similarity(common: Iterable[Mapping[str, Any]], sizes: Mapping[str, int])
     Args:
         common: Records `{taken, kode, nama, common}` of the query `co_enrolment`. The student is not counted there, as
             the student does not take `kode`.
-        sizes: Students of every class named in `common`.
+        sizes: Students of every class named in `common`. The graph may have moved since; no similarity exceeds one.
     """
     names: dict[str, str] = {}
     parts: dict[str, list[tuple[float, str]]] = {}
     for record in common:
         taken, kode, shared = record["taken"], record["kode"], record["common"]
         names[kode] = record["nama"]
-        parts.setdefault(kode, []).append((shared / (sizes[taken] + sizes[kode] - shared), taken))
+        either = sizes.get(taken, 0) + sizes.get(kode, 0) - shared
+        parts.setdefault(kode, []).append((shared / max(either, shared), taken))
     # Summed in one order everywhere, so that two stores give the same float.
     return ordered(
         Candidate(kode, names[kode], sum(value for value, _ in sorted(found)), _strongest("kode", found))

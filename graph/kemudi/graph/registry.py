@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     create_engine,
@@ -99,6 +100,18 @@ def _wait_for_writers(engine: Engine) -> None:
     event.listen(engine, "connect", set_timeout)
 
 
+def _named(columns: Select[Any]) -> Select[Any]:
+    """Only rows whose student and class the registry has: others have no name to show and stay out of the graph."""
+    table = RIWAYAT_PENDIDIKAN
+    return columns.join(MAHASISWA, MAHASISWA.c.nim == table.c.nim).join(KELAS, KELAS.c.kode == table.c.kode)
+
+
+def _live_pairs() -> Select[Any]:
+    """The distinct pairs that the graph must hold."""
+    table = RIWAYAT_PENDIDIKAN
+    return _named(select(table.c.nim, table.c.kode).select_from(table).distinct()).where(~table.c.deleted)
+
+
 def _behind(since: datetime, after_id: int) -> ColumnElement[bool]:
     table = RIWAYAT_PENDIDIKAN
     return (table.c.updated_at > since) | ((table.c.updated_at == since) & (table.c.id > after_id))
@@ -152,13 +165,11 @@ class Registry:
     def page(self, after_id: int, limit: int, until_id: int | None = None) -> list[Row]:
         """At most `limit` rows, deleted ones included, in the order of `id`, with `after_id < id <= until_id`."""
         table = RIWAYAT_PENDIDIKAN
+        columns = select(
+            table.c.id, table.c.nim, MAHASISWA.c.nama, table.c.kode, KELAS.c.nama, table.c.deleted
+        )
         query = (
-            select(table.c.id, table.c.nim, MAHASISWA.c.nama, table.c.kode, KELAS.c.nama, table.c.deleted)
-            .join(MAHASISWA, MAHASISWA.c.nim == table.c.nim)
-            .join(KELAS, KELAS.c.kode == table.c.kode)
-            .where(table.c.id > after_id)
-            .order_by(table.c.id)
-            .limit(limit)
+            _named(columns.select_from(table)).where(table.c.id > after_id).order_by(table.c.id).limit(limit)
         )
         if until_id is not None:
             query = query.where(table.c.id <= until_id)
@@ -198,12 +209,7 @@ class Registry:
     def edges(self, after: str = "", until: str | None = None) -> list[tuple[str, str]]:
         """Distinct live pairs (nim, kode) with `after < nim <= until`, in order: what the graph must hold."""
         table = RIWAYAT_PENDIDIKAN
-        query = (
-            select(table.c.nim, table.c.kode)
-            .distinct()
-            .where(~table.c.deleted, table.c.nim > after)
-            .order_by(table.c.nim, table.c.kode)
-        )
+        query = _live_pairs().where(table.c.nim > after).order_by(table.c.nim, table.c.kode)
         if until is not None:
             query = query.where(table.c.nim <= until)
         with self._reading() as connection:
@@ -226,11 +232,7 @@ class Registry:
         with self._reading() as connection:
             # In parts, since databases bound the parameters of a statement.
             for start in range(0, len(students), _PARAMETERS):
-                query = (
-                    select(table.c.nim, table.c.kode)
-                    .distinct()
-                    .where(~table.c.deleted, table.c.nim.in_(students[start : start + _PARAMETERS]))
-                )
+                query = _live_pairs().where(table.c.nim.in_(students[start : start + _PARAMETERS]))
                 found.update((each[0], each[1]) for each in connection.execute(query))
         return found & set(pairs)
 
@@ -263,18 +265,17 @@ class Registry:
     def changes(self, since: datetime, after_id: int, limit: int) -> list[tuple[datetime, Row]]:
         """At most `limit` rows behind (`since`, `after_id`) in the order of (`updated_at`, `id`), deleted ones too."""
         table = RIWAYAT_PENDIDIKAN
+        columns = select(
+            table.c.updated_at,
+            table.c.id,
+            table.c.nim,
+            MAHASISWA.c.nama,
+            table.c.kode,
+            KELAS.c.nama,
+            table.c.deleted,
+        )
         query = (
-            select(
-                table.c.updated_at,
-                table.c.id,
-                table.c.nim,
-                MAHASISWA.c.nama,
-                table.c.kode,
-                KELAS.c.nama,
-                table.c.deleted,
-            )
-            .join(MAHASISWA, MAHASISWA.c.nim == table.c.nim)
-            .join(KELAS, KELAS.c.kode == table.c.kode)
+            _named(columns.select_from(table))
             .where(_behind(since, after_id))
             .order_by(table.c.updated_at, table.c.id)
             .limit(limit)
@@ -290,10 +291,35 @@ class Registry:
 
     def count_pairs(self) -> int:
         """Distinct live pairs (nim, kode): how many relationships the graph must hold."""
-        table = RIWAYAT_PENDIDIKAN
-        pairs = select(table.c.nim, table.c.kode).distinct().where(~table.c.deleted).subquery()
         with self._reading() as connection:
-            return int(connection.scalar(select(func.count()).select_from(pairs)) or 0)
+            return int(connection.scalar(select(func.count()).select_from(_live_pairs().subquery())) or 0)
+
+    def count_orphans(self) -> int:
+        """Live rows whose student or class is not in the registry: no page has them, and the graph does not."""
+        table = RIWAYAT_PENDIDIKAN
+        named = select(func.count()).select_from(
+            _named(select(table.c.id).select_from(table)).where(~table.c.deleted).subquery()
+        )
+        with self._reading() as connection:
+            return self.count() - int(connection.scalar(named) or 0)
+
+    def students_named(self, after: str, until: str | None) -> dict[str, str]:
+        """Name by nim of the students with a live pair, with `after < nim <= until`."""
+        return self._named_keys(MAHASISWA, after, until)
+
+    def classes_named(self, after: str, until: str | None) -> dict[str, str]:
+        """Name by kode of the classes with a live pair, with `after < kode <= until`."""
+        return self._named_keys(KELAS, after, until)
+
+    def _named_keys(self, table: Table, after: str, until: str | None) -> dict[str, str]:
+        key = table.primary_key.columns[0]
+        query = select(key, table.c.nama).where(key > after)
+        if until is not None:
+            query = query.where(key <= until)
+        used = _live_pairs().subquery()
+        with self._reading() as connection:
+            found = connection.execute(query.where(key.in_(select(used.c[key.name]))))
+            return {each[0]: each[1] for each in found}
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -308,3 +334,8 @@ class Registry:
             ) from error
         except SQLAlchemyError as error:
             raise RegistryUnavailableError(f"the registry cannot be read ({type(error).__name__})") from error
+        except ValueError as error:  # from a column's type, as for a time that is none
+            raise RegistryUnavailableError(
+                "the registry holds a value that its column's type cannot be",
+                hint="Look at updated_at and deleted of riwayat_pendidikan.",
+            ) from error

@@ -199,8 +199,8 @@ def _require_enabled(settings: Settings) -> None:
 
 
 def _at_least_one(limit: int) -> int:
-    if limit < 1:
-        raise InvalidRequestError("a limit is at least 1")
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidRequestError("a limit is a whole number, at least 1")
     return limit
 
 

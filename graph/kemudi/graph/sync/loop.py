@@ -91,4 +91,6 @@ class SyncLoop:
             return self._runner.enabled and self._runner.is_behind()
         except KemudiError as error:
             self._log.warning("sync cannot look for changes", error=str(error))
-            return False
+        except Exception:  # noqa: BLE001  # as for a run: without this thread nothing is synced any more
+            self._log.exception("sync cannot look for changes")
+        return False

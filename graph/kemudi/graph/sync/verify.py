@@ -1,5 +1,6 @@
-"""Compare the registry with the graph, pair for pair, in ranges of students."""
+"""Compare the registry with the graph: pair for pair in ranges of students, then the nodes with their names."""
 
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -7,6 +8,7 @@ from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
 
 _STUDENTS_A_RANGE: Final = 1_000
+_NODES_A_PAGE: Final = 5_000
 _END: Final = "\U0010ffff"
 _NAMED: Final = 100
 
@@ -54,19 +56,50 @@ def compare_range(registry: Registry, store: GraphStore, after: str) -> Compared
 def verify(registry: Registry, store: GraphStore) -> dict[str, Any]:
     """Whether the graph equals the registry: counts, and at most a hundred differences by name.
 
-    Raises UnavailableError, GraphRefusedError.
+    A difference is a pair that is `missing` or `extra` in the graph, or a student or class that was `renamed` since it
+    was copied, or is `idle` in the graph, without a pair. `orphan_rows` counts rows that cannot be compared, since the
+    registry lacks their student or class. Raises UnavailableError, GraphRefusedError.
     """
-    differences: list[Difference] = []
+    pairs = list(_pairs(registry, store))
+    extra = [each for each in pairs if each.kind == "extra"]
+    differences = [{"kind": each.kind, "nim": each.nim, "kode": each.kode} for each in pairs]
+    differences += _nodes("students", "nim", registry.students_named, store, {each.nim for each in extra})
+    differences += _nodes("classes", "kode", registry.classes_named, store, {each.kode for each in extra})
+    in_registry, in_graph = registry.count_pairs(), store.read("counts", {})[0]["edges"]
+    return {
+        "equal": not differences and in_registry == in_graph,  # the counts part when a pair is there twice
+        "pairs_in_registry": in_registry,
+        "edges_in_graph": in_graph,
+        "orphan_rows": registry.count_orphans(),
+        "differences": len(differences),
+        "named": differences[:_NAMED],
+    }
+
+
+def _pairs(registry: Registry, store: GraphStore) -> Iterator[Difference]:
     after: str | None = ""
     while after is not None:
         compared = compare_range(registry, store, after)
-        differences += compared.differences
+        yield from compared.differences
         after = compared.until
-    pairs, edges = registry.count_pairs(), store.read("counts", {})[0]["edges"]
-    return {
-        "equal": not differences and pairs == edges,  # the counts part when a pair is there twice
-        "pairs_in_registry": pairs,
-        "edges_in_graph": edges,
-        "differences": len(differences),
-        "named": [{"kind": each.kind, "nim": each.nim, "kode": each.kode} for each in differences[:_NAMED]],
-    }
+
+
+def _nodes(
+    query: str,
+    key: str,
+    names: Callable[[str, str | None], dict[str, str]],
+    store: GraphStore,
+    extra: Collection[str],
+) -> Iterator[dict[str, str]]:
+    """Nodes that differ though their pairs do not; `extra` ones were named by a pair already, as were missing ones."""
+    after: str | None = ""
+    while after is not None:
+        page = store.read(query, {"after": after, "limit": _NODES_A_PAGE})
+        until = page[-1][key] if len(page) == _NODES_A_PAGE else None
+        wanted = names(after, until)
+        for node in page:
+            if node[key] not in wanted and node[key] not in extra:
+                yield {"kind": "idle", key: node[key]}
+            elif wanted.get(node[key], node["nama"]) != node["nama"]:
+                yield {"kind": "renamed", key: node[key]}
+        after = until
