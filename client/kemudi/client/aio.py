@@ -57,6 +57,11 @@ class AsyncSubscription:
                 trace = masked(traceback.format_exc(), plaintexts(self._config.serving.served), limit=4_000)
                 _log.error("the subscription to %r failed at %s: %s", self.pattern, change.key, trace)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is told any more."""
+        return self._task.done()
+
     def close(self) -> None:
         """No call starts after this. May be repeated."""
         self._stream.end()
@@ -102,7 +107,7 @@ class AsyncClient(Readable):
     def subscribe(self, pattern: str, callback: AsyncCallback) -> AsyncSubscription:
         """As `Client.subscribe`, in this event loop; `callback` may be a coroutine function, and is awaited."""
         subscription = AsyncSubscription(self._client.changes(pattern), callback, self._client, pattern)
-        self._subscriptions.append(subscription)
+        self._subscriptions = [*(one for one in self._subscriptions if not one.ended), subscription]
         return subscription
 
     def prepare(self, selector: str, check: AsyncCheck, *, timeout: float = TIMEOUT_SECONDS) -> Preparation:

@@ -119,6 +119,10 @@ class Bindings:
         touched = [binding for binding in self._bindings if binding.alive and binding.is_touched(old, new)]
         return [(binding, binding.fitted(new)) for binding in touched]
 
+    def refitted(self, served: Served) -> list[tuple[Binding, BaseModel]]:
+        """States of all models. Raises BindingRefusedError, SecretUnreadableError."""
+        return [(binding, binding.fitted(served)) for binding in self._bindings if binding.alive]
+
 
 def fixed(model: type[ModelT], served: Served) -> ModelT:
     """The model at one snapshot, read-only and unchanging. Raises BindingRefusedError, SecretUnreadableError."""

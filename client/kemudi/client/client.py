@@ -86,10 +86,10 @@ class Client(Readable):
 
         It is called in a thread with a mapping of the selected settings as they would be: those of a category, or
         those whose names match a glob. It refuses by raising or by returning False, or by taking longer than
-        `timeout` seconds. Then this process keeps serving the old snapshot as a whole, its generation included, and
-        reports the reason, secrets masked; the check is asked again at each newer snapshot and every 30 s. Settings
-        that require a restart are shown with the value that a restart would bring. What the process starts with is
-        not asked about.
+        `timeout` seconds, 20 at most. Then this process keeps serving the old snapshot as a whole, its generation
+        included, and reports the reason, secrets masked; the check is asked again at each newer snapshot and every
+        30 s. Settings that require a restart are shown with the value that a restart would bring. What the process
+        starts with is not asked about. Raises UsageError for a time limit out of range.
         """
         if self.revision is not None and not selected(selector, self._served):
             _log.warning("prepare(%r) selects no category and no setting of the present snapshot", selector)

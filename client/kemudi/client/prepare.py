@@ -15,8 +15,11 @@ from typing import Any, Final, Self, TypeAlias
 from kemudi.client.diff import changed_names, selected
 from kemudi.client.masking import described, masked
 from kemudi.client.view import Selection, Served, cache_of, plaintexts
+from kemudi.schema.errors import UsageError
 
 TIMEOUT_SECONDS: Final = 10.0
+MOST_SECONDS: Final = 20.0
+"""While a check is waited for nothing is acknowledged, and an acknowledgement lives 30 seconds."""
 
 Check: TypeAlias = Callable[[Mapping[str, Any]], object]
 
@@ -78,7 +81,9 @@ class Preparations:
         self._registered: tuple[Preparation, ...] = ()
 
     def add(self, selector: str, check: Check, timeout: float = TIMEOUT_SECONDS) -> Preparation:
-        """Register a check of a category, or of the settings whose names match a glob."""
+        """Register a check of a category, or of the settings whose names match a glob. Raises UsageError."""
+        if not 0 < timeout <= MOST_SECONDS:
+            raise UsageError(f"the time limit of a check is more than 0 and at most {MOST_SECONDS:g} seconds")
         preparation = Preparation(self, selector, check, timeout)
         with self._lock:
             self._registered = (*self._registered, preparation)

@@ -145,8 +145,12 @@ class Serving:
         self._lock = threading.RLock()
         self.preparations.after_fork()
         self.subscriptions.after_fork()
-        if self.served.snapshot is not self._state.accepted.snapshot:
-            self._recompose(self._state)
+        old, new = self.served, self._composed(self._state)
+        fresh = self.bindings.refitted(new)
+        self._show(new)
+        for binding, instance in fresh:
+            binding.adopt(instance)
+        self.subscriptions.announce(old, new)
 
     def attach(self, reader: Readable) -> None:
         """Let a reader follow each swap."""
