@@ -23,8 +23,8 @@ import neo4j
 import pytest
 from neo4j.exceptions import DriverError, Neo4jError
 
-VERSION = "5.26.0"
-START_SECONDS = 60
+VERSION = "5.26.30"
+START_SECONDS = 110
 LEFT_OUT = pytest.StashKey[int]()
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -61,6 +61,7 @@ def missing() -> str | None:
     return None
 
 
+@cache  # a test cannot see the variable that names the cache
 def jars() -> Path:
     """The folder of the jars, fetched on first use. Written beside and renamed, so that it is whole or absent."""
     folder = jars_folder()
@@ -89,6 +90,7 @@ class Neo4jServer:
     port: int
     password: str
     process: "subprocess.Popen[bytes] | None" = None
+    _has_password: bool = False
 
     user = "neo4j"
 
@@ -97,7 +99,7 @@ class Neo4jServer:
         return f"bolt://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it accepts the password. Raises TimeoutError."""
+        """Start it on what its folder holds and wait until it accepts the password. Raises TimeoutError."""
         source = Path(__file__).with_name("Neo4jServer.java")
         log = (self.folder / "server.log").open("ab")
         with log:
@@ -110,15 +112,15 @@ class Neo4jServer:
         deadline = time.monotonic() + START_SECONDS
         while True:
             with contextlib.suppress(Neo4jError, DriverError):
-                self._set_password()
+                self._log_in()
                 return
             if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
+                self.kill()
                 raise TimeoutError(f"Neo4j did not start: {(self.folder / 'server.log').read_text()[-2000:]}")
             time.sleep(0.2)
 
-    def stop(self) -> None:
-        """End it at once; its data are of no further use."""
+    def kill(self) -> None:
+        """SIGKILL, as a crash: `start` finds what was committed."""
         if self.process is None:
             return
         self.process.kill()
@@ -126,6 +128,11 @@ class Neo4jServer:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process = None
+
+    def restart(self) -> None:
+        """Kill it and start it again, with its data."""
+        self.kill()
+        self.start()
 
     def run(self, text: str, **parameters: Any) -> list[dict[str, Any]]:
         """One statement, on its own connection."""
@@ -135,10 +142,16 @@ class Neo4jServer:
     def driver(self) -> neo4j.Driver:
         return neo4j.GraphDatabase.driver(self.uri, auth=(self.user, self.password))
 
-    def _set_password(self) -> None:
-        first = neo4j.GraphDatabase.driver(self.uri, auth=(self.user, "neo4j"), connection_timeout=2)
-        with first, first.session(database="system") as session:
-            session.run("ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $new", new=self.password).consume()
+    def _log_in(self) -> None:
+        """Log in; a server that is new asks for another password first."""
+        if not self._has_password:
+            first = neo4j.GraphDatabase.driver(self.uri, auth=(self.user, "neo4j"), connection_timeout=2)
+            with first, first.session(database="system") as session:
+                session.run(
+                    "ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $new", new=self.password
+                ).consume()
+            self._has_password = True
+        self.run("RETURN 1")
 
 
 @pytest.fixture(scope="session")
@@ -152,12 +165,14 @@ def neo4j_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jSer
     server = Neo4jServer(tmp_path_factory.mktemp("neo4j"), port, secrets.token_hex(8))
     server.start()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture
 def neo4j_server(neo4j_session: Neo4jServer) -> Neo4jServer:
-    """A running, empty server; constraints may be there."""
+    """A running, empty server; constraints may be there. A test that kills it may leave it so."""
+    if neo4j_session.process is None or neo4j_session.process.poll() is not None:
+        neo4j_session.start()
     neo4j_session.run("MATCH (n) DETACH DELETE n")
     return neo4j_session
 
@@ -197,7 +212,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The line that says what did not run, and why."""
     if config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"NOT RUN: neo4j tests: {missing()}", yellow=True)
+        terminalreporter.write_line(f"NOT RUN: Neo4j tests: {missing()}", yellow=True)
 
 
 def pytest_report_header() -> str:

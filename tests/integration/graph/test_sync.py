@@ -251,19 +251,6 @@ def test_the_time_limit_stops_after_a_batch_and_the_next_run_goes_on(
     assert verify(rows.registry, store)["equal"]
 
 
-def test_a_pause_does_not_count_toward_the_time_limit(
-    runner_of: Any, source: Any, config: InMemoryClient, until: Any
-) -> None:
-    """Paused for longer than SYNC_TIMEOUT, and it still ends well."""
-    config.publish(SYNC_PAUSED=True, SYNC_TIMEOUT=1, SYNC_BATCH_SIZE=1000)
-    runner = runner_of(source(200), background=True)
-    until(lambda: runner.status.state == "paused")
-    threading.Event().wait(1.3)
-    assert runner.status.state == "paused"
-    config.publish(SYNC_PAUSED=False)
-    until(lambda: runner.status.state == "done")
-
-
 def test_what_may_succeed_later_is_tried_again_as_often_as_the_setting_says(
     runner_of: Any, source: Any, store: GraphStore, config: InMemoryClient
 ) -> None:
