@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -26,12 +27,18 @@ def _unarmed(_name: str) -> None:
     """Nothing is armed in this process."""
 
 
+# A process of several threads is stopped by whichever thread takes the signal; this one must not run on until then.
+_UNTIL_DELIVERED: Final = 0.25
+
+
 def _kill(_name: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(_UNTIL_DELIVERED)
 
 
 def _stop(_name: str) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(_UNTIL_DELIVERED)
 
 
 def _raise(name: str) -> None:
