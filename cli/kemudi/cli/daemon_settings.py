@@ -13,6 +13,7 @@ def daemon_settings(options: Mapping[str, Any]) -> DaemonSettings:
     """Build the settings; click has already merged flags, variables and the settings file. Raises UsageError."""
     given = {name: value for name, value in options.items() if value is not None}
     repo = given.pop("repo")
+    given["pinned_verify_keys"] = given.pop("verify_key", None)
     return DaemonSettings(
         **given
         | {

@@ -48,6 +48,11 @@ def source_options(command: Command) -> Command:
             file_option("--signing-key", "KEMUDI_SIGNING_KEY", "Ed25519 key that signs what is published."),
             file_option("--keyset", "KEMUDI_KEYSET", "Keyset that seals secrets in Redis."),
             file_option(
+                "--verify-key",
+                "KEMUDI_VERIFY_KEY",
+                "Further public keys whose manifests count, for a rotation.",
+            ),
+            file_option(
                 "--state-dir", "KEMUDI_STATE_DIR", "The daemon's own folder: its local refs and pauses."
             ),
         )
