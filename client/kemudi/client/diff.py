@@ -48,23 +48,9 @@ def _differs(key: str, old: Served, new: Served) -> bool:
         return False
     if before is None or after is None:
         return True
-    sealed = (type(before.value) is Sealed, type(after.value) is Sealed)
-    if not any(sealed):
+    if Sealed not in (type(before.value), type(after.value)):
         return True
-    if sealed == (True, True) and _is_unreadable(key, old) and _is_unreadable(key, new):
-        return False
-    return _read(key, old) != _read(key, new)
-
-
-def _is_unreadable(key: str, served: Served) -> bool:
-    return _read(key, served) is None
-
-
-def _read(key: str, served: Served) -> object:
-    entry = served.entry(key)
-    if entry is None or type(entry.value) is not Sealed:
-        return None if entry is None else entry.value
-    return served.secrets.try_open(served.snapshot, entry.category, key, entry.value)
+    return value_or_none(key, old) != value_or_none(key, new)
 
 
 def value_or_none(key: str, served: Served) -> object:
