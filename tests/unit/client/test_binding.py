@@ -262,3 +262,22 @@ def test_a_view_binds_a_fixed_model():
         config.publish(SYNC_BATCH_SIZE=20)
         assert (fixed.SYNC_BATCH_SIZE, view.bind(Sync).SYNC_BATCH_SIZE) == (10, 10)
     assert config.bind(Sync).SYNC_BATCH_SIZE == 20
+
+
+def test_whatever_a_validator_raises_is_a_refusal(bench):
+    """An error of a model's own code refuses the snapshot like a failed rule."""
+
+    class Strange(BaseModel):
+        A: int
+
+        @field_validator("A")
+        @classmethod
+        def positive(cls, value: int) -> int:
+            if value < 0:
+                raise KeyError("negative")
+            return value
+
+    config = bench.start({"sync": {"A": 1}})
+    strange = config.bind(Strange)
+    assert "KeyError: 'negative'" in bench.offer({"sync": {"A": -1}}).reason
+    assert strange.A == 1
