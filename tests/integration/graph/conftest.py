@@ -28,16 +28,16 @@ from pathlib import Path
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph.registry import Registry
 from kemudi.graph.settings import CONTRACTS
-from kemudi.graph.stores.ladybug import LadybugStore
-from kemudi.graph.stores.neo4j import Neo4jStore
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.schema.secret import Secret
 
 kind, where, dsn, mode, settings = sys.argv[1:]
 config = InMemoryClient(json.loads(settings), contracts=CONTRACTS)
 if kind == "ladybug":
+    from kemudi.graph.stores.ladybug import LadybugStore
     store = LadybugStore(Path(where))
 else:
+    from kemudi.graph.stores.neo4j import Neo4jStore
     store = Neo4jStore(where, "neo4j", Secret(os.environ["PASSWORD"]))
 store.prepare()
 registry = Registry(dsn)

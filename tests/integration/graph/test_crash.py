@@ -1,14 +1,18 @@
 """kill -9 at every named step and at random instants: the next run loses nothing and does nothing twice."""
 
 import random
+import threading
 import time
 from typing import Any
 
 import pytest
 
+from kemudi.client.testing import InMemoryClient
+from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.checkpoint import Checkpoints
-from kemudi.graph.sync.runner import FAILPOINTS
+from kemudi.graph.sync.runner import FAILPOINTS, SyncRunner
+from kemudi.graph.sync.status import SyncStatus
 from kemudi.graph.sync.verify import verify
 
 KILLED = -9
@@ -32,6 +36,16 @@ def assert_no_checkpoint_is_ahead(source: Any, store: GraphStore) -> None:
         after = part.until_id
 
 
+def synced(source: Any, place: Any, *, full: bool = True) -> SyncStatus:
+    """A run in this process, which nobody kills."""
+    store = place.open()
+    try:
+        config = InMemoryClient({"SYNC_BATCH_SIZE": BATCH}, contracts=CONTRACTS)
+        return SyncRunner(config, store, source.registry, threading.Event()).run(full=full)
+    finally:
+        store.close()
+
+
 def assert_equal(source: Any, place: Any) -> None:
     """Row for row; no pair twice; nobody without a class; names are there."""
     store = place.open()
@@ -45,25 +59,29 @@ def assert_equal(source: Any, place: Any) -> None:
         store.close()
 
 
-@pytest.mark.parametrize("point", FAILPOINTS)
-@pytest.mark.parametrize("mode", ["full", "changes"])
-def test_killed_at_a_named_step(source: Any, place: Any, point: str, mode: str) -> None:
+CASES = [
+    *(("full", point) for point in FAILPOINTS),
+    *(("changes", point) for point in ("graph.before-commit", "sync.after-batch", "sync.before-done")),
+]
+
+
+@pytest.mark.parametrize(("mode", "point"), CASES)
+def test_killed_at_a_named_step(source: Any, place: Any, mode: str, point: str) -> None:
     """In a run over every row, and in one over changes alone, on a graph that has to lose and to gain."""
     rows = source(ROWS)
-    settings = {"SYNC_BATCH_SIZE": BATCH}
-    assert place.ended(place.sync(rows.dsn, **settings))[0] == 0
+    assert synced(rows, place).state == "done"
     rows.change(every=7)
     # The second hit where there are several: in the middle of the run. The first write of a full run is its plan.
     hit = 2 if point.endswith(("batch", "commit")) else 1
-    code, _ = place.ended(place.sync(rows.dsn, mode=mode, failpoint=f"{point}:kill@{hit}", **settings))
-    assert code == KILLED
+    child = place.sync(rows.dsn, mode=mode, failpoint=f"{point}:kill@{hit}", SYNC_BATCH_SIZE=BATCH)
+    assert place.ended(child)[0] == KILLED
     store = place.open()
     assert_no_checkpoint_is_ahead(rows, store)
     store.close()
-    code, status = place.ended(place.sync(rows.dsn, mode=mode, **settings))
-    assert (code, status["state"]) == (0, "done")
+    status = synced(rows, place, full=mode == "full")
+    assert status.state == "done"
     if mode == "full" and point == "sync.after-batch":
-        assert status["rows_done"] < rows.registry.watermark()[0]  # it went on behind the checkpoint
+        assert status.rows_done < rows.registry.watermark()[0]  # it went on behind the checkpoint
     assert_equal(rows, place)
 
 
@@ -86,6 +104,5 @@ def test_killed_at_twenty_random_instants(source: Any, place: Any) -> None:
         if not kills % 5:
             assert len(in_graph(store)) == store.read("counts", {})[0]["edges"]
         store.close()
-    code, status = place.ended(place.sync(rows.dsn, SYNC_BATCH_SIZE=1000))
-    assert (code, status["state"]) == (0, "done")
+    assert synced(rows, place).state == "done"
     assert_equal(rows, place)
