@@ -104,6 +104,16 @@ class Environment:
         self.telemetry.reconciled(before, self.status, attempt, outcome, hints)
         return self.status
 
+    def make_ready(self) -> None:
+        """Do ahead what the next save would wait for. Called when every environment has been served."""
+        snapshot = self.bench.snapshot
+        if self.bench.mode != "worktree" or snapshot is None or self.bench.keeper.lease is None:
+            return
+        try:
+            self.bench.reserve_serial(f"after {snapshot.manifest.revision}")
+        except KemudiError as error:
+            self.telemetry.warned(self.bench.env, error)
+
     def differences(self) -> tuple[DriftItem, ...]:
         """Compare Redis with what is applied, changing nothing. Any thread. Raises StoreUnavailableError."""
         return inspect(self.bench)
@@ -283,15 +293,13 @@ class Environment:
         failpoint("daemon.announce")
         if attempt.published:
             self.telemetry.published(self.bench, before, attempt)
-            self._keep(attempt.snapshot)
+            self._keep()
         failpoint("daemon.announced")
 
-    def _keep(self, snapshot: Snapshot) -> None:
+    def _keep(self) -> None:
         """Write down what was published. It is live already, so a full disk is only worth a warning."""
         try:
             self.bench.remember()
-            if self.bench.mode == "worktree":
-                self.bench.reserve_serial(f"after {snapshot.manifest.revision}")
         except KemudiError as error:
             self.telemetry.warned(self.bench.env, error)
 

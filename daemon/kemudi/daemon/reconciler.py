@@ -143,6 +143,8 @@ class Reconciler:
             for environment in self.environments:
                 environment.reconcile(hints)
         self._publish_statuses()
+        for environment in self.environments:
+            environment.make_ready()
 
     def _discover(self) -> bool:
         """Take the environments from the newest readable `kemudi.yaml`. Returns whether any changed."""

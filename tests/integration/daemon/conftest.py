@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -83,6 +84,11 @@ class Repo:
     @property
     def head(self) -> str:
         return self.git("rev-parse", "HEAD")
+
+
+def stacks() -> str:
+    """Where every thread is: for a failure that is a wait without an end."""
+    return "\n".join("".join(traceback.format_stack(frame)) for frame in sys._current_frames().values())
 
 
 def git_environment() -> dict[str, str]:
@@ -296,7 +302,7 @@ class Local(Caller):
         self._stack.enter_context(FolderLock(self.settings.state_dir))
         self.daemon = Daemon(self.settings, keys, make_log(self.output), holder_name(), watch=self.watch)
         self.url = self._stack.enter_context(served(self.daemon)).url
-        assert self.daemon.reconciler.wait_first(10)
+        assert self.daemon.reconciler.wait_first(20), stacks()
         return self
 
     def reconciled_reason(self) -> str:
