@@ -50,6 +50,89 @@ print(json.dumps(status.as_json()), flush=True)
 """
 
 
+FORKER = """
+import json, os, sys, threading
+from pathlib import Path
+from kemudi.client.testing import InMemoryClient
+from kemudi.graph.registry import Registry
+from kemudi.graph.settings import CONTRACTS
+from kemudi.graph.stores.ladybug import LadybugStore
+from kemudi.graph.stores.neo4j import Neo4jStore
+from kemudi.graph.sync.runner import SyncRunner
+from kemudi.schema.secret import Secret
+
+def sync(kind, where, dsn, mode, settings):
+    config = InMemoryClient(settings, contracts=CONTRACTS)
+    if kind == "ladybug":
+        store = LadybugStore(Path(where))
+    else:
+        store = Neo4jStore(where, "neo4j", Secret(os.environ["PASSWORD"]))
+    store.prepare()
+    registry = Registry(dsn)
+    print("go", os.getpid(), flush=True)
+    status = SyncRunner(config, store, registry, threading.Event()).run(full=mode == "full")
+    registry.close()
+    store.close()
+    return 0 if status.state == "done" else 1
+
+for line in iter(sys.stdin.readline, ""):
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            code = sync(*json.loads(line))
+        finally:
+            os._exit(code)
+    sys.stdin.readline()  # until then even an ended child keeps its id, so that a kill can hit no other
+    print("end", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Forker:
+    """Runs the sync in processes that are forked, since starting twenty interpreters is most of a test's time."""
+
+    def __init__(self, place: "Place") -> None:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")}
+        self._place = place
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", FORKER],
+            env=env | {"PASSWORD": place.password},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, dsn: str, mode: str, **settings: Any) -> int:
+        """Begin a run; the process that it is in."""
+        line = json.dumps([self._place.kind, self._place.where, dsn, mode, settings])
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        word, pid = self._line()
+        assert word == "go"
+        return int(pid)
+
+    def end(self) -> int:
+        """The exit code of the run, once it has ended or was killed."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        word, code = self._line()
+        assert word == "end"
+        return int(code)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+    def _line(self) -> list[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().split()
+
+
 def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true result. Raises AssertionError after the deadline."""
     deadline = time.monotonic() + seconds
@@ -181,6 +264,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return Place("ladybug", str(tmp_path / "graph.lbdb"))
     server = request.getfixturevalue("neo4j_server")
     return Place("neo4j", server.uri, server.password)
+
+
+@pytest.fixture
+def forker(place: Place) -> Iterator[Forker]:
+    """Runs that may be killed."""
+    made = Forker(place)
+    yield made
+    made.close()
 
 
 @pytest.fixture
