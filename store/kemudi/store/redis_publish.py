@@ -65,24 +65,28 @@ class RedisPublisher:
         return StageReport(written, len(blobs) - written)
 
     def _stage(self, blobs: Mapping[str, bytes]) -> int:
-        looked = self._connection.client.pipeline(transaction=False)
-        for digest in blobs:
-            looked.get(self._keys.blob(digest))
-            looked.ttl(self._keys.blob(digest))
-        found = [_value(item) for item in looked.execute(raise_on_error=False)]
+        """One exchange in the usual case: what is missing is written and read back in one go."""
+        asked = self._connection.client.pipeline(transaction=False)
+        for digest, data in blobs.items():
+            key = self._keys.blob(digest)
+            asked.set(key, data, ex=STAGING_SECONDS, nx=True)
+            asked.get(key)
+            asked.ttl(key)
+        found = [_value(item) for item in asked.execute(raise_on_error=False)]
         writes = self._connection.client.pipeline(transaction=False)
-        missing: list[str] = []
-        for (digest, data), held, ttl in zip(blobs.items(), found[::2], found[1::2], strict=True):
-            if held != data:
-                missing.append(digest)
-                writes.set(self._keys.blob(digest), data, ex=STAGING_SECONDS)
-                self._expiring.add(digest)
-            elif ttl != _NO_EXPIRY:
+        altered: dict[str, bytes] = {}
+        for digest, made, held, ttl in zip(blobs, found[::3], found[1::3], found[2::3], strict=True):
+            if held != blobs[digest]:
+                altered[digest] = blobs[digest]
+                writes.set(self._keys.blob(digest), blobs[digest], ex=STAGING_SECONDS)
+            elif not made and ttl != _NO_EXPIRY:
                 writes.expire(self._keys.blob(digest), STAGING_SECONDS)
+            if held != blobs[digest] or ttl != _NO_EXPIRY:
                 self._expiring.add(digest)
         writes.execute()
-        self._verify({digest: blobs[digest] for digest in missing})
-        return len(missing)
+        self._verify(altered)
+        made_now = {digest for digest, made in zip(blobs, found[::3], strict=True) if made}
+        return len(made_now | altered.keys())
 
     def _verify(self, blobs: Mapping[str, bytes]) -> None:
         reads = self._connection.client.pipeline(transaction=False)
