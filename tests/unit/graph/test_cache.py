@@ -342,6 +342,9 @@ def test_a_new_batch_or_a_new_setting_is_seen_by_the_next_call(
     assert not asked_by(asked, ask)
     config.publish(GRAPH_CLASSMATES_LIMIT=1)
     assert [each["nim"] for each in service.classmates("1")] == ["2"]
+    assert not asked_by(asked, ask)
+    config.publish(API_RATE_LIMIT=7)  # nothing that this answer depends on, but another generation
+    assert asked_by(asked, ask)
 
 
 def test_the_switch_of_the_cache_holds_at_once(
