@@ -250,7 +250,14 @@ RAW: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         [{"kode": "B", "nama": "Nama B"}, {"kode": "D", "nama": "Nama D"}],
     ),
     "classmates": ({"nim": "1", "limit": 1}, [{"nim": "2", "nama": "Nama 2", "shared_classes": 2}]),
-    "friends_of_friends": ({"nim": "1", "limit": 5}, [{"nim": "4", "nama": "Nama 4", "via": 1}]),
+    "circle": (
+        {"nim": "4"},
+        [{"kode": "B", "takers": ["1", "2", "3"]}, {"kode": "D", "takers": ["3", "4"]}],
+    ),
+    "names": (
+        {"nims": ["3", "1", "nobody"]},
+        [{"nim": "1", "nama": "Nama 1"}, {"nim": "3", "nama": "Nama 3"}],
+    ),
     "collaborative": (
         {"nim": "1", "limit": 5},
         [{"kode": "C", "nama": "Nama C", "score": 2}, {"kode": "D", "nama": "Nama D", "score": 1}],
@@ -296,12 +303,22 @@ WRITTEN = {
 }
 
 
+IN_NO_ORDER = {"circle", "names"}
+
+
+def _lists_sorted(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: sorted(value) for key, value in record.items() if isinstance(value, list)}
+
+
 @pytest.mark.parametrize("name", sorted(RAW))
 def test_a_query_by_itself(store: GraphStore, name: str) -> None:
     """Each file gives the same records under the same names, on a graph small enough to see it."""
     hold(store, SMALL)
     parameters, wanted = RAW[name]
-    assert store.read(name, parameters) == wanted
+    found = store.read(name, parameters)
+    if name in IN_NO_ORDER:
+        found = sorted(({**each, **_lists_sorted(each)} for each in found), key=repr)
+    assert found == wanted
 
 
 def test_every_query_file_is_compared() -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from kemudi.graph.cache import NoCache, ResultCache
 from kemudi.graph.errors import FeatureDisabledError, InvalidRequestError, StudentNotFoundError
+from kemudi.graph.friends import friends_of_friends
 from kemudi.graph.recommend import Candidate, by_similarity, fused, ordered, with_classmates
 from kemudi.graph.stores.base import GraphStore, Record
 
@@ -72,14 +73,27 @@ class GraphService:
 
         `limit` can only lower GRAPH_CLASSMATES_LIMIT.
         """
-        return self._listed("classmates", "GRAPH_CLASSMATES_LIMIT", nim, limit)
+
+        def ask(settings: Settings, most: int) -> list[Record]:
+            return self._read(settings, "classmates", nim=nim, limit=most)
+
+        return self._listed("classmates", "GRAPH_CLASSMATES_LIMIT", nim, limit, ask)
 
     def friends_of_friends(self, nim: str, limit: int | None = None) -> list[Record]:
         """Classmates of classmates who share no class with the student: `{nim, nama, via}`, most first, then by nim.
 
         `via` counts the classmates between. `limit` can only lower GRAPH_FRIENDS_OF_FRIENDS_LIMIT.
         """
-        return self._listed("friends_of_friends", "GRAPH_FRIENDS_OF_FRIENDS_LIMIT", nim, limit)
+
+        def ask(settings: Settings, most: int) -> list[Record]:
+            circle = self._read(settings, "circle", nim=nim)
+            best = friends_of_friends(nim, (each["takers"] for each in circle), most)
+            named = self._read(settings, "names", nims=[who for who, _ in best])
+            names = {each["nim"]: each["nama"] for each in named}
+            # Somebody without a name has left the graph since the first query.
+            return [{"nim": who, "nama": names[who], "via": via} for who, via in best if who in names]
+
+        return self._listed("friends_of_friends", "GRAPH_FRIENDS_OF_FRIENDS_LIMIT", nim, limit, ask)
 
     def recommendations(
         self, nim: str, limit: int | None = None, algorithm: str | None = None
@@ -114,18 +128,25 @@ class GraphService:
             weights = sorted(settings["GRAPH_HYBRID_WEIGHTS"].items()) if chosen == "hybrid" else None
             return self._cached(settings, ("recommendations", chosen, nim, most, weights), compute)
 
-    def _listed(self, query: str, limit_key: str, nim: str, limit: int | None) -> list[Record]:
+    def _listed(
+        self,
+        name: str,
+        limit_key: str,
+        nim: str,
+        limit: int | None,
+        ask: Callable[[Settings, int], list[Record]],
+    ) -> list[Record]:
         with self._config.pin() as settings:
             _require_enabled(settings)
             most = _lowered(settings[limit_key], limit)
 
             def compute() -> list[Record]:
-                found = self._read(settings, query, nim=nim, limit=most)
+                found = ask(settings, most)
                 if not found:  # an answer proves that the student exists; only an empty one leaves it open
                     self._student(settings, nim)
                 return found
 
-            return self._cached(settings, (query, nim, most), compute)
+            return self._cached(settings, (name, nim, most), compute)
 
     def _collaborative(self, settings: Settings, nim: str, most: int) -> list[Candidate]:
         records = self._read(settings, "collaborative", nim=nim, limit=most)
