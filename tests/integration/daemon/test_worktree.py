@@ -19,22 +19,22 @@ def test_a_save_is_served_and_its_commit_takes_its_place(repo: Any, tree: Any, r
     first = repo.commit(kit.files())
     tree.start()
     assert tree.applied() == first
-    generations = [tree.generation()]
+    generations = [reader.manifest().generation]
     repo.write("base/sync.yaml", "SYNC_BATCH_SIZE: 5\n")
     revision = kit.eventually(lambda: (r := tree.applied()) != first and r)
     assert revision.startswith("worktree@")
     assert len(revision) == len("worktree@") + 12
     assert reader.values()["SYNC_BATCH_SIZE"] == 5
-    generations.append(tree.generation())
+    generations.append(reader.manifest().generation)
     commit = repo.commit()
     kit.eventually(lambda: tree.applied() == commit)
-    generations.append(tree.generation())
+    generations.append(reader.manifest().generation)
     repo.write("base/sync.yaml", "SYNC_BATCH_SIZE: 6\n")
     kit.eventually(lambda: reader.values()["SYNC_BATCH_SIZE"] == 6)
-    generations.append(tree.generation())
+    generations.append(reader.manifest().generation)
     repo.git("checkout", "-q", "--", ".")
     kit.eventually(lambda: tree.applied() == commit)
-    generations.append(tree.generation())
+    generations.append(reader.manifest().generation)
     assert reader.values()["SYNC_BATCH_SIZE"] == 5
     assert generations == sorted(set(generations))
 
