@@ -7,7 +7,6 @@ import contextlib
 import queue
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -156,9 +155,7 @@ class LadybugStore:
 
 
 def _run(connection: Any, statement: str, parameters: Mapping[str, Any]) -> list[Record]:  # untyped
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        result = connection.execute(statement, dict(parameters))
+    result = connection.execute(statement, dict(parameters))
     try:
         return list(result.rows_as_dict())
     finally:
