@@ -268,8 +268,11 @@ class Environment:
             del bad[next(iter(bad))]
 
     def _fall_back(self, attempt: Attempt, newest: Seen) -> None:
-        """Serve the newest good commit that is newer than what is applied, if there is one."""
-        applied = self.bench.applied
+        """Serve the newest good commit that is newer than what is applied, if there is one.
+
+        Where what was applied is known and nobody serves it any more, it is itself the one to go back to.
+        """
+        applied = self.bench.applied if self.bench.snapshot is not None else None
         for seen in self.bench.source.older(newest, applied.base if applied is not None else None):
             candidate = Attempt(seen=seen)
             try:

@@ -161,6 +161,27 @@ def test_a_restart_on_a_flushed_redis_goes_on_from_the_same_generation(
     assert reader.values()["SYNC_BATCH_SIZE"] == 100
 
 
+@pytest.mark.parametrize("mode", ["commit", "worktree"])
+def test_a_restart_on_a_bad_head_and_a_flushed_redis_goes_back_to_what_was_applied(
+    repo: Any, settings: Any, locals_: Any, reader: Any, server: Any, kit: Any, mode: str
+) -> None:
+    """What was applied is known from the daemon's own folder, and is itself the newest good commit."""
+    good = repo.commit(kit.files())
+    settings = replace(settings, mode=mode)
+    first = locals_(settings).start()
+    assert first.applied() == good
+    before = first.generation()
+    first.stop()
+    bad = repo.commit({"base/sync.yaml": "SYNC_BATCH_SIZE: x\n"})
+    server.flushall()
+    second = locals_(settings).start()
+    kit.eventually(lambda: second.status()["applied"] is not None)
+    assert second.applied() == good
+    assert second.status()["attempted"] == bad
+    assert second.generation() >= before
+    assert reader.values()["SYNC_BATCH_SIZE"] == 100
+
+
 def test_a_restart_on_an_unchanged_redis_publishes_nothing(
     repo: Any, settings: Any, locals_: Any, server: Any, kit: Any
 ) -> None:
