@@ -77,7 +77,7 @@ class WorkTreeView:
         except Stopped:
             self._all = True  # what is hinted meanwhile is looked at later
             raise
-        digest = self._scan()
+        digest = self._scan_between_writes()
         self._compare_with(head)
         clean = not self._different
         return Seen("worktree", head if clean else f"worktree@{digest}", head)
@@ -96,6 +96,30 @@ class WorkTreeView:
         if self.lock.is_held():
             raise Stopped(Reason.GIT_BUSY, "git is writing the work tree")
         return head.sha
+
+    def _scan_between_writes(self) -> str:
+        """A scan during which git wrote nothing. Raises Stopped while git is at work.
+
+        A look at the lock before the scan is not enough: a checkout may begin, and even end, while files are read.
+        """
+        for _ in range(_LOOKS):
+            before = self._index_stamp()
+            digest = self._scan()
+            if self.lock.is_held():
+                break
+            if self._index_stamp() == before:
+                return digest
+            self._all = True
+        self._all = True
+        raise Stopped(Reason.GIT_BUSY, "git is writing the work tree")
+
+    def _index_stamp(self) -> tuple[int, int] | None:
+        """Git replaces its index at the end of whatever it writes to the work tree."""
+        try:
+            found = (self._repository.layout.git_dir / "index").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _scan(self) -> str:
         """Read what changed, until nobody is in the middle of writing it. Returns the digest of the whole.
