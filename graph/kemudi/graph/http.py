@@ -137,8 +137,8 @@ def _sync_routes(app: FastAPI, parts: Parts) -> None:
 
 def _operator_routes(app: FastAPI, parts: Parts) -> None:
     @app.get("/healthz")
-    def healthz() -> dict[str, bool]:
-        """The process lives."""
+    async def healthz() -> dict[str, bool]:
+        """The process lives: answered without a thread, which a store that hangs may hold for a while."""
         return {"alive": True}
 
     @app.get("/readyz")
@@ -156,7 +156,7 @@ def _operator_routes(app: FastAPI, parts: Parts) -> None:
         return JSONResponse({"ready": True, "reason": reason})
 
     @app.get("/metrics", include_in_schema=False)
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """For Prometheus."""
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

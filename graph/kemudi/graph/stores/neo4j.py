@@ -1,7 +1,9 @@
 """Neo4j through its own driver: bolt to one server, neo4j:// to a cluster."""
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import neo4j
@@ -31,6 +33,9 @@ _TIMED_OUT: Final = "Neo.ClientError.Transaction.TransactionTimedOut"
 _MET_A_CHANGE: Final = "Neo.ClientError.Statement.EntityNotFound"
 _CONNECT_SECONDS: Final = 5.0
 _WRITE_SECONDS: Final = 300.0
+_GRACE_SECONDS: Final = 2.0
+"""So long after its time limit a server that still says nothing is given up."""
+
 _AGAIN_SECONDS: Final = 0.1
 _READ_TRIES: Final = 3
 
@@ -44,14 +49,12 @@ class Neo4jStore:
     def __init__(self, uri: str, user: str, password: Secret[str], texts: Texts = text_of) -> None:
         """Make the driver; nothing is connected yet. Raises UsageError for an address that it does not understand."""
         self._texts = texts
+        self._uri = uri
+        self._auth = (user, password)
+        self._replacing = threading.Lock()
+        self._closed = False
         try:
-            self._driver = neo4j.GraphDatabase.driver(
-                uri,
-                auth=(user, password.reveal()),
-                connection_timeout=_CONNECT_SECONDS,
-                connection_acquisition_timeout=_CONNECT_SECONDS,
-                notifications_min_severity="OFF",
-            )
+            self._driver = self._new_driver()
         except (ConfigurationError, ValueError) as error:
             raise UsageError(
                 f"NEO4J_URI is not an address that the driver can open ({type(error).__name__})"
@@ -60,7 +63,7 @@ class Neo4jStore:
     def prepare(self) -> None:
         """Create the constraints that are missing and wait until they are there."""
         try:
-            with self._driver.session() as session:
+            with self._session(_WRITE_SECONDS) as session:
                 for statement in statements("ddl_neo4j"):
                     session.run(statement).consume()
         except (Neo4jError, DriverError) as error:
@@ -88,7 +91,7 @@ class Neo4jStore:
         """One transaction, tried once: the sync counts and spaces its own tries."""
         try:
             with (
-                self._driver.session() as session,
+                self._session(_WRITE_SECONDS) as session,
                 session.begin_transaction(timeout=_WRITE_SECONDS) as transaction,
             ):
                 for name, parameters in steps:
@@ -102,22 +105,57 @@ class Neo4jStore:
     def ping(self) -> None:
         """Connect, authenticate, and see that the server answers."""
         try:
-            self._driver.verify_connectivity()
+            with self._session(_CONNECT_SECONDS, default_access_mode=neo4j.READ_ACCESS) as session:
+                session.run("RETURN 1").consume()
         except (Neo4jError, DriverError) as error:
             raise _explained(error) from error
 
     def close(self) -> None:
         """Close the pool."""
+        with self._replacing:
+            self._closed = True
         self._driver.close()
 
     def _read_once(self, query: str, parameters: Parameters, deadline: float) -> list[Record]:
         # A limit of 0 would mean none.
-        seconds = None if deadline == float("inf") else max(0.001, deadline - time.monotonic())
+        seconds = min(_WRITE_SECONDS, max(0.001, deadline - time.monotonic()))
         with (
-            self._driver.session(default_access_mode=neo4j.READ_ACCESS) as session,
+            self._session(seconds, default_access_mode=neo4j.READ_ACCESS) as session,
             session.begin_transaction(timeout=seconds) as transaction,
         ):
             return [record.data() for record in self._run(transaction, query, parameters)]
+
+    @contextmanager
+    def _session(self, seconds: float, **options: Any) -> Iterator[neo4j.Session]:  # of the driver
+        """A session whose work the server ends after `seconds`; without a word from it then, nobody waits longer."""
+        driver = self._driver
+        timer = threading.Timer(seconds + _GRACE_SECONDS, self._give_up, [driver])
+        timer.daemon = True
+        timer.start()
+        try:
+            with driver.session(**options) as session:
+                yield session
+        finally:
+            timer.cancel()
+
+    def _give_up(self, driver: neo4j.Driver) -> None:
+        # The driver waits for an answer without an end. Closing the connection is what wakes those who wait, and with
+        # a server that does not even keep its time limits all connections are of no use.
+        with self._replacing:
+            if self._closed or driver is not self._driver:
+                return
+            self._driver = self._new_driver()
+        driver.close()
+
+    def _new_driver(self) -> neo4j.Driver:
+        user, password = self._auth
+        return neo4j.GraphDatabase.driver(
+            self._uri,
+            auth=(user, password.reveal()),
+            connection_timeout=_CONNECT_SECONDS,
+            connection_acquisition_timeout=_CONNECT_SECONDS,
+            notifications_min_severity="OFF",
+        )
 
     def _run(self, transaction: neo4j.Transaction, name: str, parameters: Mapping[str, Any]) -> neo4j.Result:
         return transaction.run(self._texts(name), dict(parameters))
