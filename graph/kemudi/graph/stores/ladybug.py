@@ -26,7 +26,7 @@ _BUFFER_BYTES: Final = 2**30
 
 _THREADS: Final = 2
 _WAIT_SECONDS: Final = 30.0
-_CLOSE_SECONDS: Final = 2.0
+_CLOSE_SECONDS: Final = 1.5
 
 _LATER: Final = ("buffer manager", "io exception", "transaction", "interrupted")
 """What the message of an error that may not come again begins with or is."""
@@ -112,16 +112,19 @@ class LadybugStore:
             if self._closed:
                 return
             self._closed = True
-            deadline = time.monotonic() + _CLOSE_SECONDS
-            whole = self._interrupted_until(deadline)
             # A connection that still runs must not be torn down under its thread; the process ends soon anyway.
-            if whole:
-                for connection in (*self._all_readers, self._writer):
-                    connection.close()
-                self._database.close()
+            if not self._idle_by(time.monotonic() + _CLOSE_SECONDS):
+                return
+            for connection in (*self._all_readers, self._writer):
+                connection.close()
+            self._database.close()
+            # Whoever still waits for a connection gets one now, and then sees that the store is closed.
+            self._writing.release()
+            for reader in self._all_readers:
+                self._readers.put(reader)
 
-    def _interrupted_until(self, deadline: float) -> bool:
-        """Interrupt again and again until every connection is idle; whether that came in time."""
+    def _idle_by(self, deadline: float) -> bool:
+        """Interrupt again and again until every connection is idle and ours; whether that came in time."""
         idle, writer_idle = 0, False
         while idle < len(self._all_readers) or not writer_idle:
             for connection in (*self._all_readers, self._writer):
@@ -131,6 +134,8 @@ class LadybugStore:
                 self._readers.get(timeout=0.01)
                 idle += 1
             if time.monotonic() > deadline:
+                if writer_idle:
+                    self._writing.release()
                 return False
         return True
 

@@ -11,7 +11,7 @@ from kemudi.graph.sync.status import SyncStatus
 from kemudi.schema.errors import KemudiError
 
 LOOK_SECONDS: Final = 2.0
-LOOK_SHARE: Final = 20
+LOOK_SHARE: Final = 10
 """Looking for changes takes at most one part in so many of the time, however long it takes on a large registry."""
 
 FULL_SECONDS: Final = 3600.0
@@ -21,7 +21,7 @@ AGAIN_SECONDS: Final = (5.0, 15.0, 60.0)
 """After a run that failed or stopped at its time limit; the last one again and again."""
 
 _BEGIN_SECONDS: Final = 2.0
-_JOIN_SECONDS: Final = 2.0
+_JOIN_SECONDS: Final = 1.0
 
 
 class SyncLoop:
