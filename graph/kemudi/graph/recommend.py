@@ -31,7 +31,8 @@ class Candidate:
         kode: The class.
         nama: Its name.
         score: Higher is better; comparable within one answer only.
-        because: At most three reasons: `{nim, weight}` a classmate, `{kode, weight}` a class that the student takes.
+        because: At most three reasons of each kind: `{nim, weight}` a classmate, `{kode, weight}` a class that the
+            student takes. A hybrid ranking has both kinds, so at most six.
     """
 
     kode: str

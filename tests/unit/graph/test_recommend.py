@@ -133,6 +133,17 @@ def test_the_strongest_classmates_are_the_reasons() -> None:
     assert explained[1].because == ()
 
 
+def test_a_hybrid_answer_keeps_three_reasons_of_each_kind() -> None:
+    """Classes that are alike first, then classmates."""
+    alike = by_similarity([common(taken, "X", 1) for taken in "ABCDE"], dict.fromkeys("ABCDEX", 4))
+    both = fused(
+        {"similarity": alike, "collaborative": candidates("X")}, {"similarity": 1, "collaborative": 1}
+    )
+    records = [{"kode": "X", "nim": str(number), "weight": 1} for number in range(5)]
+    (answer,) = with_classmates(both, records)
+    assert [next(iter(reason)) for reason in answer.because] == ["kode"] * REASONS + ["nim"] * REASONS
+
+
 def test_an_item_has_the_documented_form() -> None:
     """kode, nama, score, because: and nothing else."""
     item = Candidate("X", "Nama X", 1.5, ({"nim": "1", "weight": 2},)).as_json()
