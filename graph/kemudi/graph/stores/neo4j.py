@@ -33,7 +33,7 @@ _TIMED_OUT: Final = "Neo.ClientError.Transaction.TransactionTimedOut"
 _MET_A_CHANGE: Final = "Neo.ClientError.Statement.EntityNotFound"
 _CONNECT_SECONDS: Final = 5.0
 _WRITE_SECONDS: Final = 300.0
-_GRACE_SECONDS: Final = 2.0
+_GRACE_SECONDS: Final = 4.0
 """So long after its time limit a server that still says nothing is given up."""
 
 _AGAIN_SECONDS: Final = 0.1
