@@ -20,6 +20,7 @@ from kemudi.graph.errors import (
     StudentNotFoundError,
 )
 from kemudi.graph.queries import query
+from kemudi.graph.service import ALGORITHMS
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
@@ -207,6 +208,38 @@ def test_recommendations_are_those_of_the_formulas(store: GraphStore, pairs: Pai
         for answer in (*answers.values(), hybrid):
             assert not taken & {each["kode"] for each in answer}
         assert {each["kode"] for each in hybrid} == set(oracle.collaborative(nim))
+
+
+@settings(FEW, max_examples=8)  # some forty calls each
+@given(pairs=registries, nim=st.integers(1, 9).map(lambda number: f"2400{number}"))
+def test_a_limit_gives_the_beginning_of_the_whole_answer(store: GraphStore, pairs: Pairs, nim: str) -> None:
+    """Every limit from one on, by the setting and by the caller, for every kind of answer."""
+    pairs = pairs | {(nim, "IF1"), ("24000", "IF1"), ("24000", "IF0")}
+    hold(store, pairs)
+    limits = ("GRAPH_CLASSMATES_LIMIT", "GRAPH_FRIENDS_OF_FRIENDS_LIMIT", "GRAPH_RECOMMENDATIONS_LIMIT")
+
+    def answers(service: GraphService, fallback: GraphService, limit: int | None) -> list[list[Any]]:
+        return [
+            service.classmates(nim, limit),
+            service.friends_of_friends(nim, limit),
+            *(service.recommendations(nim, limit, each) for each in ALGORITHMS),
+            fallback.recommendations(nim, limit),
+        ]
+
+    def services(**values: Any) -> tuple[GraphService, GraphService]:
+        off = client(**values, GRAPH_RECOMMENDATIONS_ENABLED=False)
+        return GraphService(client(**values), store), GraphService(off, store)
+
+    roomy = services()
+    whole = answers(*roomy, None)
+    assert whole[0]
+    assert whole[2]
+    for most in range(1, max(map(len, whole)) + 2):
+        beginning = [each[:most] for each in whole]
+        assert answers(*roomy, most) == beginning
+        assert answers(*services(**dict.fromkeys(limits, most)), None) == beginning
+    small = services(**dict.fromkeys(limits, 1))
+    assert answers(*small, MANY) == [each[:1] for each in whole]
 
 
 @FEW
