@@ -130,7 +130,7 @@ class WorkTreeView:
         hints = self._hints
         named = None if self._all or hints.rescan or hints.causes != {Cause.WATCH} else hints.paths
         scan = self._tree.scan(named)
-        self._changed = set(scan.changes)
+        self._changed |= scan.changes.keys()
         for _ in range(_LOOKS):
             if not scan.unsettled and scan.changes.keys() <= hints.paths:
                 break
@@ -157,6 +157,7 @@ class WorkTreeView:
                 continue
             same = known is None if file is None else known is not None and _is(file, known.kind, known.sha)
             (self._different.discard if same else self._different.add)(path)
+        self._changed.clear()  # only now: a look that was given up must not lose what it found
 
     def _moved(self, old: str, new: str) -> set[str]:
         return set(self._repository.changes(old, new))

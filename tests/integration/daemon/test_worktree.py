@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 
+from kemudi.daemon.attempt import Stopped
+from kemudi.daemon.commits import CommitStates
+from kemudi.daemon.trigger import Cause, Hints
+from kemudi.daemon.worktree import WorkTreeView
+from kemudi.repo.repository import ConfigRepository
+
 
 @pytest.fixture
 def tree(settings: Any, locals_: Any) -> Any:
@@ -219,3 +225,29 @@ def test_a_restart_in_the_middle_of_uncommitted_work_keeps_the_generation(
     third = locals_(changed).start()
     assert third.generation() > generation
     assert reader.values()["SYNC_BATCH_SIZE"] == 6
+
+
+def test_a_look_that_git_interrupted_forgets_nothing(repo: Any, kit: Any) -> None:
+    """What is found while git holds the index counts at the next look, so a restored file is clean again."""
+    files = kit.files(environments={"dev": "worktree"})
+    head = repo.commit(files)
+    path = repo.path / "base" / "sync.yaml"
+    committed = path.read_text()
+    with ConfigRepository.open(repo.path) as repository:
+        view = WorkTreeView(repository, CommitStates(repository))
+
+        def look() -> str:
+            view.begin(Hints(frozenset({Cause.POLL})))
+            return view.look("main").revision
+
+        assert look() == head
+        path.write_text("SYNC_BATCH_SIZE: 7\n")
+        assert look().startswith("worktree@")
+        path.write_text(committed)
+        held = iter([False, True])
+        with pytest.MonkeyPatch.context() as patch:
+            # Git begins between the look at its lock and the end of the scan, which finds the restored file.
+            patch.setattr(view.lock, "is_held", lambda: next(held))
+            with pytest.raises(Stopped, match="git is writing"):
+                look()
+        assert look() == head
