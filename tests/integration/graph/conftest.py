@@ -23,7 +23,7 @@ from kemudi.graph.stores.neo4j import Neo4jStore
 from kemudi.schema.secret import Secret
 
 CHILD = """
-import json, os, sys, threading
+import json, os, sys, threading, traceback
 from pathlib import Path
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph.registry import Registry
@@ -51,7 +51,7 @@ print(json.dumps(status.as_json()), flush=True)
 
 
 FORKER = """
-import json, os, sys, threading
+import json, os, sys, threading, traceback
 from pathlib import Path
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph.registry import Registry
@@ -81,6 +81,9 @@ for line in iter(sys.stdin.readline, ""):
         code = 70
         try:
             code = sync(*json.loads(line))
+        except BaseException:
+            traceback.print_exc()
+            print("died", os.getpid(), flush=True)
         finally:
             os._exit(code)
     sys.stdin.readline()  # until then even an ended child keeps its id, so that a kill can hit no other

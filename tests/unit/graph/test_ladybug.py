@@ -1,5 +1,8 @@
 """What only the embedded store can do wrong: one file, one writer, and an end while something runs."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +25,46 @@ def opened(path: Path) -> LadybugStore:
     rows = [{"nim": f"{number:04}", "nama": f"Nama {number}"} for number in range(400)]
     store.write([("merge_students", {"rows": rows})])
     return store
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from kemudi.graph.stores.ladybug import LadybugStore
+
+store = LadybugStore(Path(sys.argv[1]))
+store.prepare()
+for number in range(int(sys.argv[2]), int(sys.argv[3])):
+    rows = [{"nim": f"{number:02}{each}", "nama": "N"} for each in range(10)]
+    done = {"name": "run", "after_id": number, "until_id": 0, "finished_at": "", "watermark": ""}
+    store.write([("merge_students", {"rows": rows}), ("set_checkpoint", done)])
+os._exit(0)  # as after a kill: nothing is closed
+"""
+
+
+@pytest.mark.parametrize("torn", [1, 9, 40, 100, 700, 3000])
+def test_a_record_torn_by_a_kill_costs_only_its_own_transaction(tmp_path: Path, torn: int) -> None:
+    """It opens, with whole batches and the checkpoint of the last one; what is written then stays."""
+    path = tmp_path / "graph.lbdb"
+
+    def write(first: int, end: int) -> None:
+        subprocess.run([sys.executable, "-c", WRITER, str(path), str(first), str(end)], check=True)
+
+    def held() -> tuple[int, int]:
+        store = LadybugStore(path)
+        students = store.read("students", {"after": "", "limit": 1000})
+        after_id = store.read("checkpoint", {"name": "run"})[0]["after_id"]
+        store.close()
+        return len(students), after_id
+
+    write(0, 20)
+    log = path.with_name(path.name + ".wal")
+    os.truncate(log, log.stat().st_size - torn)
+    students, after_id = held()
+    assert students == 10 * (after_id + 1)
+    assert 10 < after_id < 19
+    write(after_id + 1, 25)
+    assert held() == (250, 24)
 
 
 def test_closing_interrupts_what_runs(tmp_path: Path) -> None:

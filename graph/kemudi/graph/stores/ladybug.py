@@ -43,8 +43,13 @@ class LadybugStore:
         self._texts = texts
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            # A process that is killed may leave half a record at the end of the log. The log is then replayed up to
+            # there: a whole number of transactions, each with its checkpoint, so the sync goes on from what is left.
             self._database = ladybug.Database(
-                str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS
+                str(path),
+                buffer_pool_size=_BUFFER_BYTES,
+                max_num_threads=_THREADS,
+                throw_on_wal_replay_failure=False,
             )
             self._writer = ladybug.Connection(self._database)
             self._all_readers = [ladybug.Connection(self._database) for _ in range(_READERS)]
