@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from kemudi.repo.errors import UnknownRevisionError
-from kemudi.repo.history import commit_info
 from kemudi.repo.paths import READ_BYTES
 from kemudi.schema.paths import File
 
@@ -215,5 +214,6 @@ def test_the_sha_of_a_tree_is_no_commit(sandbox, opened) -> None:
 
 def test_commit_info_takes_any_name(sandbox, opened) -> None:
     """Who, when and why, for a person to read."""
-    info = commit_info(opened(sandbox.root), "main")
+    repository = opened(sandbox.root)
+    info = repository.commit_info(repository.resolve("main"))
     assert (info.author_name, info.subject) == ("Author", "first")
