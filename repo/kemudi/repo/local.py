@@ -8,6 +8,7 @@ millisecond against ten for git's own commands.
 import fcntl
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,10 +132,21 @@ class LocalRefs:
 
 
 def _make(folder: Path) -> None:
-    init_bare(folder)
-    # Git itself would rewrite refs on its own account while we do; nothing here ever needs it.
-    config = folder / "config"
-    replace_file(config, config.read_bytes() + b"[gc]\n\tauto = 0\n\tpackRefs = false\n", durable=True)
+    """Put a whole repository in its place in one step: processes that start together share the first one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+    ) as beside:
+        fresh = Path(beside) / "made.git"
+        init_bare(fresh)
+        # Git itself would rewrite refs on its own account while we do; nothing here ever needs it.
+        config = fresh / "config"
+        replace_file(config, config.read_bytes() + b"[gc]\n\tauto = 0\n\tpackRefs = false\n", durable=True)
+        try:
+            fresh.rename(folder)
+        except OSError as error:
+            if not (folder / "HEAD").is_file():
+                raise UnavailableError(f"{folder} cannot be made: {error.strerror}") from error
 
 
 def _checked(env: str) -> str:

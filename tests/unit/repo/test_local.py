@@ -126,6 +126,30 @@ print(" ".join(str(local.advance("dev", "race")) for _ in range(int(sys.argv[2])
 """
 
 
+def test_processes_that_start_together_share_one_repository(tmp_path: Path) -> None:
+    """Nobody meets the half-made folder of another, and none is left beside it."""
+    script = "import sys; sys.stdin.read(1)" + _RACER
+    for attempt in range(3):
+        place = tmp_path / str(attempt) / "local.git"
+        racers = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(place), "1"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(6)
+        ]
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.close()
+            racer.stdin = None
+        answers = [racer.communicate(timeout=60) for racer in racers]
+        assert sorted(int(out) for out, _ in answers) == list(range(1, 7)), answers
+        assert [path.name for path in place.parent.iterdir()] == ["local.git"]
+
+
 def test_racing_processes_lose_no_step(folder: Path) -> None:
     """Four processes, fifty steps each, from an empty folder: two hundred different numbers."""
     racers = [
