@@ -25,7 +25,6 @@ from kemudi.daemon.notify import READY, STOPPING, WATCHDOG, Notifier
 from kemudi.daemon.pause import Pauses
 from kemudi.daemon.queries import Queries
 from kemudi.daemon.reconciler import Reconciler
-from kemudi.daemon.server import HttpServer, listen
 from kemudi.daemon.settings import DaemonSettings
 from kemudi.daemon.source import Source
 from kemudi.daemon.statefiles import FolderLock, make_folder
@@ -43,6 +42,7 @@ from kemudi.store.redis import RedisStore
 from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import SigningKey, VerifyKeys
 from kemudi.store.values import utc_text
+from kemudi.web.server import HttpServer, listen
 
 STALL_SECONDS: Final = 30.0
 """A reconciling thread that has not begun a pass for so long is taken for stuck: no more signs of life."""
@@ -166,7 +166,7 @@ def served(daemon: Daemon) -> Iterator[Running]:
     """The daemon at work: reconciling, renewing, answering. Ends everything at the end, in bounded time."""
     settings, reconciler = daemon.settings, daemon.reconciler
     token, webhook_secret = load_secret(settings.token_file), load_secret(settings.webhook_secret)
-    listener = listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port, who="the daemon")
     desk = Desk(
         reconciler,
         daemon.trigger,
@@ -177,7 +177,8 @@ def served(daemon: Daemon) -> Iterator[Running]:
         branch=lambda: daemon.source.branch,
     )
     loopback = settings.listens_on_loopback
-    server = HttpServer(make_app(desk, Gatekeeper(token, loopback=loopback), webhook_secret), listener)
+    app = make_app(desk, Gatekeeper(token, loopback=loopback), webhook_secret)
+    server = HttpServer(app, listener, name="kemudi-http")
     renewer = Renewer(daemon.keepers, settings.lease_ttl, lambda: daemon.trigger.ring(Cause.LEASE))
     worker = threading.Thread(target=reconciler.run, name="kemudi-reconcile", daemon=True)
     try:

@@ -25,7 +25,6 @@ from kemudi.graph.logs import make_log
 from kemudi.graph.metrics import Metrics
 from kemudi.graph.rates import RateLimiter
 from kemudi.graph.registry import Registry
-from kemudi.graph.server import HttpServer, listen
 from kemudi.graph.service import GraphService
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
@@ -35,6 +34,7 @@ from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.schema.errors import KemudiError, RefusedError
+from kemudi.web.server import HttpServer, listen
 
 REDIS_VARIABLE: Final = "KEMUDI_GRAPH_REDIS_URL"
 """A Redis for the query cache and the rate limits; without it each process keeps its own."""
@@ -70,7 +70,7 @@ def serve(
     ending, log = threading.Event(), make_log()
     with ExitStack() as stack:
         stack.enter_context(_signals(ending))
-        listener = stack.enter_context(listen(host, port))
+        listener = stack.enter_context(listen(host, port, who="the graph service"))
         config = stack.enter_context(kemudi.client.connect(service="graph", contracts=CONTRACTS))
         store = open_store(config, ladybug)
         stack.callback(store.close)
@@ -85,13 +85,13 @@ def serve(
         if runner is not None:
             metrics.watch_sync(lambda: runner.status)
         app = build_app(Parts(config, service, store, runner, loop, limiter, metrics, preparation.problem))
-        server = HttpServer(app, listener)
+        server = HttpServer(app, listener, name="graph-http")
         stack.callback(_end, server, loop, preparation, ending)
         preparation.start()
         server.start()
         log.info("serving", url=server.url, store=store.name, sync=runner is not None)
         while not ending.wait(_WATCH_SECONDS):
-            if not server.alive:
+            if not server.is_alive:
                 log.error("the HTTP server ended")
                 return _FAILED
         log.info("ending")

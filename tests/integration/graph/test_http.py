@@ -16,7 +16,6 @@ from kemudi.graph.cache import DataVersion, MemoryCache
 from kemudi.graph.http import Parts, build_app
 from kemudi.graph.logs import make_log
 from kemudi.graph.queries import query
-from kemudi.graph.server import HttpServer, listen
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
@@ -25,6 +24,7 @@ from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.schema.secret import Secret
+from kemudi.web.server import HttpServer, listen
 
 # Every four students compared; with hundreds of them it cannot end within a test.
 ENDLESS = (
@@ -55,7 +55,9 @@ def serving(config: InMemoryClient) -> Iterator[Callable[..., httpx.Client]]:
                 stack.callback(loop.stop)
                 loop.start()
             server = HttpServer(
-                build_app(Parts(config, service, store, runner, loop)), listen("127.0.0.1", 0)
+                build_app(Parts(config, service, store, runner, loop)),
+                listen("127.0.0.1", 0, who="the test"),
+                name="graph-http",
             )
             stack.callback(server.close)
             server.start()
@@ -132,7 +134,9 @@ def test_without_the_sync_service_a_run_is_refused(serving: Any, store: GraphSto
     runner = SyncRunner(off, store, rows.registry, ending)
     loop = SyncLoop(runner, ending, make_log())
     server = HttpServer(
-        build_app(Parts(off, GraphService(off, store), store, runner, loop)), listen("127.0.0.1", 0)
+        build_app(Parts(off, GraphService(off, store), store, runner, loop)),
+        listen("127.0.0.1", 0, who="the test"),
+        name="graph-http",
     )
     server.start()
     try:

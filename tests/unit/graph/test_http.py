@@ -10,8 +10,8 @@ from kemudi.client.testing import InMemoryClient
 from kemudi.graph import GraphService
 from kemudi.graph.errors import GraphRefusedError, GraphUnavailableError, QueryTimeoutError
 from kemudi.graph.http import Parts, build_app
-from kemudi.graph.server import HttpServer, listen
 from kemudi.graph.stores.base import GraphStore
+from kemudi.web.server import HttpServer, listen
 
 
 @pytest.fixture
@@ -21,7 +21,11 @@ def serving(config: InMemoryClient, store: GraphStore) -> Iterator[Callable[...,
 
     def make(on: Any = None, **parts: Any) -> httpx.Client:
         service = GraphService(config, on or store)
-        server = HttpServer(build_app(Parts(config, service, on or store, **parts)), listen("127.0.0.1", 0))
+        server = HttpServer(
+            build_app(Parts(config, service, on or store, **parts)),
+            listen("127.0.0.1", 0, who="the test"),
+            name="graph-http",
+        )
         server.start()
         opened.append(server)
         opened.append(httpx.Client(base_url=server.url))

@@ -1,26 +1,22 @@
-"""The HTTP server in a thread of its own, so that the main thread keeps the signals."""
+"""An HTTP server in a thread of its own: the signals and the work of the process stay undisturbed."""
 
 import asyncio
 import socket
 import threading
-from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from kemudi.schema.errors import UnavailableError
 
-_GRACE_SECONDS: Final = 1
-_STOP_SECONDS: Final = 2.0
 
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises UnavailableError that names the address."""
+def listen(host: str, port: int, *, who: str) -> socket.socket:
+    """A listening socket of `who` ("the daemon"). Raises UnavailableError that names the address."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise UnavailableError(f"the graph service cannot listen on {host}: {error.strerror}") from error
+        raise UnavailableError(f"{who} cannot listen on {host}: {error.strerror}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -28,16 +24,23 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UnavailableError(
-            f"the graph service cannot listen on {host}:{port}: {error.strerror}",
+            f"{who} cannot listen on {host}:{port}: {error.strerror}",
             hint="Another process has the port; choose one with --port.",
         ) from error
     return listener
 
 
 class HttpServer:
-    """Serves one application on one socket."""
+    """Serves one application on one socket.
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    Args:
+        app: The application.
+        listener: What `listen` gave; closed by `join`.
+        name: Of the thread.
+        grace_seconds: How long requests under way, event streams too, may go on after `stop`.
+    """
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, *, name: str, grace_seconds: int = 1) -> None:
         self._listener = listener
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -47,11 +50,11 @@ class HttpServer:
                 lifespan="off",
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_graceful_shutdown=grace_seconds,
                 limit_concurrency=512,
             )
         )
-        self._thread = threading.Thread(target=self._run, name="graph-http", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def url(self) -> str:
@@ -59,21 +62,29 @@ class HttpServer:
         host, port = self._listener.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    @property
-    def alive(self) -> bool:
-        """Whether it still answers."""
-        return self._thread.is_alive()
-
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop answering; requests under way get a moment to end."""
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop answering; requests under way get a moment to end. Returns at once."""
         self._server.should_exit = True
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the end, and free the port."""
         if self._thread.ident is not None:
-            self._thread.join(_STOP_SECONDS)
+            self._thread.join(timeout_seconds)
         self._listener.close()
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Stop, wait for the end, and free the port."""
+        self.stop()
+        self.join(timeout_seconds)
 
     def _run(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._listener]))

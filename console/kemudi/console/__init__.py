@@ -1,0 +1,1 @@
+"""The console and the REST API: a setting changed without knowing git."""

@@ -1,0 +1,1 @@
+"""What every HTTP part of Kemudi stands on."""
