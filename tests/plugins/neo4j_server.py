@@ -1,7 +1,6 @@
 """A real Neo4j for tests marked `neo4j`, without containers: its jars from Maven Central, one server per session.
 
-Without what it needs the marked tests are left out and the run ends with a line that says so; with CI set they stay
-in and fail. The jars are kept in `$KEMUDI_TEST_CACHE`, else in `~/.cache/kemudi`.
+The jars are kept in `$KEMUDI_TEST_CACHE`, else in `~/.cache/kemudi`.
 """
 
 import contextlib
@@ -25,7 +24,6 @@ from neo4j.exceptions import DriverError, Neo4jError
 
 VERSION = "5.26.30"
 START_SECONDS = 110
-LEFT_OUT = pytest.StashKey[int]()
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -175,44 +173,6 @@ def neo4j_server(neo4j_session: Neo4jServer) -> Neo4jServer:
         neo4j_session.start()
     neo4j_session.run("MATCH (n) DETACH DELETE n")
     return neo4j_session
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the marked tests out when the server cannot run here, but never in CI."""
-    marked = [item for item in items if item.get_closest_marker("neo4j") is not None]
-    if not marked or missing() is None or os.environ.get("CI"):
-        return
-    items[:] = [item for item in items if item not in marked]
-    config.hook.pytest_deselected(items=marked)
-    config.stash[LEFT_OUT] = len(marked)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of pytest-xdist tells the process that prints."""
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["neo4j_left_out"] = session.config.stash.get(LEFT_OUT, 0)
-
-
-class FromWorkers:
-    """Hears what the workers left out; pytest knows the hook only with pytest-xdist."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def pytest_testnodedown(self, node: Any) -> None:  # a worker's controller
-        self._config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("neo4j_left_out", 0)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.pluginmanager.has_plugin("xdist"):
-        config.pluginmanager.register(FromWorkers(config), "neo4j-from-workers")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The line that says what did not run, and why."""
-    if config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"NOT RUN: Neo4j tests: {missing()}", yellow=True)
 
 
 def pytest_report_header() -> str:
