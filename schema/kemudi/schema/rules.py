@@ -52,6 +52,7 @@ NEEDLESS_SEAL: Final = "KEM031"
 MALFORMED_SEAL: Final = "KEM032"
 MOVED_SEAL: Final = "KEM033"
 STALE_SEAL: Final = "KEM034"
+LIKELY_SECRET: Final = "KEM035"  # noqa: S105  # the id of a rule
 CONTRACT_JSON: Final = "KEM040"
 CONTRACT_SHAPE: Final = "KEM041"
 CONTRACT_ANNOTATION: Final = "KEM042"
@@ -227,6 +228,12 @@ _LIST: Final = (
         "A sealed value was sealed to other recipients",
         "The recipients changed since: somebody who should read it cannot, or somebody who should not can.",
         "Seal it again with `kemudi secret set`; after a removal also change the secret at its source.",
+    ),
+    Rule(
+        LIKELY_SECRET,
+        "A value looks like a secret",
+        "A known form of token, or text that looks random, may be a secret that nobody marked as one. A warning only.",
+        "Change the secret at its source, mark the key `x-kemudi-sensitive`, seal the new one; else leave it.",
     ),
     Rule(
         CONTRACT_JSON,
