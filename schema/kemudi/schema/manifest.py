@@ -1,14 +1,15 @@
 """`kemudi.yaml`, `recipients.yaml` and `roles.yaml`: read, checked, and as values."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, TypeVar, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 from kemudi.schema import rules
 from kemudi.schema.bech32 import is_bech32
-from kemudi.schema.documents import JSON, Document, escape, read_document, read_list, unescape
+from kemudi.schema.documents import JSON, escape, read_document, read_list
+from kemudi.schema.fields import Fields
 from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
 
@@ -25,8 +26,6 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 RESERVED: Final = frozenset({"contracts", "flags", "default"})
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _RECIPIENT: Final = re.compile(r"age1[0-9a-z]{58,4096}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]+(?: .*)?", re.ASCII)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def read_manifest(data: bytes) -> tuple[RepoManifest | None, tuple[Finding, ...]
     document, findings = read_document(data, FILE)
     if document is None:
         return None, findings
-    read = _Fields(document, rules.MANIFEST, list(findings))
+    read = Fields(document, rules.MANIFEST, list(findings))
     read.known("", ("format", "id", "environments", "services", "policies"))
     read.one_of("/format", (1,), default=None)
     identity = read.text("/id", _UUID, "a UUID in lower case, such as uuidgen prints")
@@ -136,7 +135,7 @@ def read_manifest(data: bytes) -> tuple[RepoManifest | None, tuple[Finding, ...]
     return manifest, found
 
 
-def _services(read: "_Fields") -> dict[str, tuple[str, ...]]:
+def _services(read: "Fields") -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for name in read.keys("/services", optional=True):
         at = f"/services/{escape(name)}"
@@ -147,7 +146,7 @@ def _services(read: "_Fields") -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _environments(read: "_Fields") -> tuple[Environment, ...]:
+def _environments(read: "Fields") -> tuple[Environment, ...]:
     found: dict[str, Environment] = {}
     count = len(read.items("/environments"))
     if not count and not read.findings:
@@ -178,7 +177,7 @@ def read_recipients(data: bytes, manifest: RepoManifest) -> tuple[Recipients | N
     document, findings = read_document(data, RECIPIENTS_FILE)
     if document is None:
         return None, findings
-    read = _Fields(document, rules.RECIPIENTS, list(findings))
+    read = Fields(document, rules.RECIPIENTS, list(findings))
     read.known("", ("recipients", "environments"))
     people: dict[str, Recipient] = {}
     for name in read.keys("/recipients"):
@@ -213,7 +212,7 @@ def read_roles(data: bytes, manifest: RepoManifest) -> tuple[tuple[RoleGrant, ..
     document, findings = read_list(data, ROLES_FILE)
     if document is None:
         return (), findings
-    read = _Fields(document, rules.ROLES, list(findings))
+    read = Fields(document, rules.ROLES, list(findings))
     known = [each.name for each in manifest.environments]
     grants: list[RoleGrant] = []
     for position in range(len(read.items(""))):
@@ -243,7 +242,7 @@ def service_findings(
     document, _ = read_document(data, FILE)
     if document is None:
         return ()
-    read = _Fields(document, rules.MANIFEST, [])
+    read = Fields(document, rules.MANIFEST, [])
     for service, listed in manifest.services.items():
         for position, name in enumerate(listed):
             if name not in categories:
@@ -251,102 +250,3 @@ def service_findings(
                 message = f"there is no contract of the category {name}"
                 read.note(at, message, hint=did_you_mean(name, categories))
     return tuple(read.findings)
-
-
-class _Fields:
-    """Typed access to a document by JSON Pointer that notes what is missing or wrong at its place."""
-
-    def __init__(self, document: Document, rule: str, findings: list[Finding]) -> None:
-        self._document = document
-        self._rule = rule
-        self.findings = findings
-
-    def note(self, pointer: str, message: str, *, hint: str | None = None, on_key: bool = False) -> None:
-        """Add a finding at the value of `pointer`, at its nearest parent, or at its key."""
-        find = self._document.key_place if on_key else self._document.place
-        place = find(pointer)
-        self.findings.append(
-            Finding(place.file, place.line, place.column, self._rule, pointer, message=message, hint=hint)
-        )
-
-    def known(self, pointer: str, names: tuple[str, ...]) -> None:
-        """Note every key of a mapping that is not one of `names`."""
-        for key in cast("dict[str, JSON]", self._at(pointer)):
-            if key not in names:
-                below = f"{pointer}/{escape(key)}"
-                self.note(below, f"there is no field {key}", hint=did_you_mean(key, names), on_key=True)
-
-    def is_mapping(self, pointer: str) -> bool:
-        """Whether a mapping stands there; noted if not."""
-        return self._typed(pointer, dict, "a mapping") is not None
-
-    def keys(self, pointer: str, *, optional: bool = False) -> list[str]:
-        """The keys of a mapping."""
-        return list(self._typed(pointer, dict, "a mapping", optional=optional) or ())
-
-    def items(self, pointer: str, *, optional: bool = False) -> list[JSON]:
-        """The items of a list."""
-        return self._typed(pointer, list, "a list", optional=optional) or []
-
-    def names(self, pointer: str, *, what: str, optional: bool = False) -> tuple[str, ...]:
-        """A list of different names."""
-        found: list[str] = []
-        for position, item in enumerate(self._typed(pointer, list, what, optional=optional) or ()):
-            if not isinstance(item, str) or not item:
-                self.note(f"{pointer}/{position}", f"{_spoken(pointer)} must be {what}")
-            elif item in found:
-                self.note(f"{pointer}/{position}", f"{item} stands twice in {_spoken(pointer)}")
-            else:
-                found.append(item)
-        return tuple(found)
-
-    def text(self, pointer: str, form: re.Pattern[str], what: str) -> str | None:
-        """A text of a given form."""
-        value = self._typed(pointer, str, what)
-        if value is not None and not form.fullmatch(value):
-            self.note(pointer, f"{_spoken(pointer)} must be {what}")
-            return None
-        return value
-
-    def one_of(self, pointer: str, choices: tuple[JSON, ...], *, default: JSON) -> JSON:
-        """One of some values; `default` (None = it must be there) where nothing stands."""
-        value = self._at(pointer)
-        if value is None and default is not None:
-            return default
-        if value in choices and not isinstance(value, bool):
-            return value
-        listed = " or ".join(str(choice) for choice in choices)
-        hint = did_you_mean(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
-        self.note(pointer, f"{_spoken(pointer)} must be {listed}", hint=hint)
-        return default
-
-    def _typed(self, pointer: str, kind: type[T], what: str, *, optional: bool = False) -> T | None:
-        value = self._at(pointer)
-        if isinstance(value, kind):
-            return value
-        if not (optional and value is None):
-            self.note(pointer, f"{_spoken(pointer)} must be {what}")
-        return None
-
-    def _at(self, pointer: str) -> JSON:
-        value: JSON = self._document.root
-        for token in _tokens(pointer):
-            if isinstance(value, dict):
-                value = value.get(token)
-            elif isinstance(value, list) and token.isdigit() and int(token) < len(value):
-                value = value[int(token)]
-            else:
-                return None
-        return value
-
-
-def _tokens(pointer: str) -> Iterator[str]:
-    return map(unescape, pointer.split("/")[1:])
-
-
-def _spoken(pointer: str) -> str:
-    """`/environments/0/name` as an author says it: `environments[0].name`."""
-    said = ""
-    for token in _tokens(pointer):
-        said += f"[{token}]" if token.isdigit() else f".{token}" if said else token
-    return said or "the file"
