@@ -4,27 +4,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule.
-
-    Attributes:
-        id: `KEM001`…, never reused.
-        title: What the finding says, in a few words.
-        explanation: Why the rule exists.
-        fix: What to do.
-    """
-
-    id: str
-    title: str
-    explanation: str
-    fix: str
-
+from kemudi.schema.policy_rules import POLICY_RULES
+from kemudi.schema.rule import Rule
 
 NOT_UTF8: Final = "KEM001"
 TOO_LARGE: Final = "KEM002"
@@ -345,4 +329,4 @@ _LIST: Final = (
     ),
 )
 
-RULES: Final[Mapping[str, Rule]] = MappingProxyType({rule.id: rule for rule in _LIST})
+RULES: Final[Mapping[str, Rule]] = MappingProxyType({rule.id: rule for rule in (*_LIST, *POLICY_RULES)})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kemudi.schema import rules
+from kemudi.schema import policy_rules, rules
 from kemudi.schema.rules import RULES
 from kemudi.schema.state import ConfigState, File
 
@@ -37,7 +37,10 @@ def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
 def test_every_constant_is_a_rule() -> None:
     """No finding can name an id that is not in the list, and no id stands twice."""
     constants = [
-        value for name, value in vars(rules).items() if name.isupper() and str(value).startswith("KEM")
+        value
+        for module in (rules, policy_rules)
+        for name, value in vars(module).items()
+        if name.isupper() and str(value).startswith("KEM")
     ]
     assert sorted(constants) == sorted(RULES)
     assert all(re.fullmatch(r"KEM[0-9]{3}", identity) for identity in RULES)
