@@ -82,6 +82,12 @@ class SettingSpec:
     bigint: bool
     schema: Mapping[str, JSON]
 
+    @property
+    def said_sensitive(self) -> bool | None:
+        """What the contract says in so many words; None = nothing, so the name of the key counts."""
+        said = self.schema.get("x-kemudi-sensitive")
+        return said if isinstance(said, bool) else None
+
 
 class Contract:
     """One category's JSON Schema, ready to check values. Immutable; safe to share between threads."""

@@ -24,6 +24,7 @@ LARGEST_PAYLOAD: Final = 64 * 1024
 
 _LONGEST: Final = 256 * 1024
 _AGE: Final = b"age-encryption.org/v1\n"
+_STANZA: Final = re.compile(rb"^-> (\S+)", re.MULTILINE)
 _FORM: Final = re.compile(
     r"ENC\[kemudi:v1,at=([0-9a-f]{8}),rs=([0-9a-f]{8}),([A-Za-z0-9+/]+={0,2})\]", re.ASCII
 )
@@ -78,6 +79,12 @@ class Envelope:
     def __str__(self) -> str:
         body = base64.b64encode(self.ciphertext).decode()
         return f"ENC[kemudi:v1,at={self.at},rs={self.rs},{body}]"
+
+    @property
+    def stanzas(self) -> int:
+        """How many recipients the age header holds, which needs no key; random filler is not counted."""
+        header = self.ciphertext[: self.ciphertext.find(b"\n---")]
+        return sum(not kind.endswith(b"-grease") for kind in _STANZA.findall(header))
 
     def fingerprint(self) -> str:
         """8 hex digits of the ciphertext's SHA-256: tells two ciphertexts apart without a key."""

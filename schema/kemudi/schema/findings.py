@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -30,7 +32,7 @@ class Finding:
     message: str = ""
     hint: str | None = None
     layer: str | None = None
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __lt__(self, other: "Finding") -> bool:
         """In the order of files and lines; what is not known sorts first."""

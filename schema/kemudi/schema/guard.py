@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from kemudi.schema import rules
 from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import is_sealed
+from kemudi.schema.findings import Severity
 
 DEFAULT_NAMES: Final = (
     "*PASSWORD",
@@ -80,6 +81,10 @@ class SensitiveNames:
         return _matched(self.patterns, name.upper().replace("-", "_"))
 
 
+USUAL: Final = SensitiveNames()
+"""The names of a config repo that writes no list of its own."""
+
+
 class Suspicion(NamedTuple):
     """Why a value should not stand there in plain text.
 
@@ -91,7 +96,7 @@ class Suspicion(NamedTuple):
     """
 
     rule: str
-    severity: Literal["error", "warning"]
+    severity: Severity
     message: str
     hint: str
 
@@ -138,9 +143,11 @@ def looks_like(text: str) -> str | None:
     return "a random key" if any(_is_random(run) for run in _RUN.findall(rest)) else None
 
 
-def may_hold(data: bytes) -> bool:
-    """Whether a file could hold anything that `looks_like` names: quick, and never wrong with False."""
-    return any(mark in data for mark in _MARKS) or _RUN_OF_BYTES.search(data) is not None
+def is_quiet(data: bytes, values: dict[str, JSON], names: SensitiveNames) -> bool:
+    """Whether `inspect` has nothing to say of any plain value of a file: quick, and never wrong with True."""
+    if any(mark in data for mark in _MARKS) or _RUN_OF_BYTES.search(data) is not None:
+        return False
+    return not _any_named(values, names)
 
 
 def _plaintext(key: str, why: str, layer: str) -> Suspicion:
@@ -158,6 +165,12 @@ def _named(key: str, value: JSON, names: SensitiveNames) -> str | None:
     if isinstance(value, list):
         return next((found for item in value if (found := _named("", item, names)) is not None), None)
     return None
+
+
+def _any_named(value: JSON, names: SensitiveNames) -> bool:
+    if isinstance(value, dict):
+        return any(names.match(key) is not None or _any_named(inner, names) for key, inner in value.items())
+    return isinstance(value, list) and any(_any_named(item, names) for item in value)
 
 
 def _texts(value: JSON) -> Iterator[str]:

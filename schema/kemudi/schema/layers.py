@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from kemudi.schema import rules
+from kemudi.schema import guard, rules
 from kemudi.schema.contract import Contract, Problem
 from kemudi.schema.documents import JSON, Document, Place, escape
 from kemudi.schema.envelope import (
@@ -16,7 +16,7 @@ from kemudi.schema.envelope import (
     is_sealed,
     recipients_digest,
 )
-from kemudi.schema.findings import Finding
+from kemudi.schema.findings import Finding, Severity
 from kemudi.schema.nearest import nearest
 from kemudi.schema.paths import contract_path
 
@@ -58,20 +58,29 @@ class ResolvedCategory:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """What the text of a sealed value in one layer must say.
+    """What must be sealed in one layer, and what the text of a sealed value must say.
 
     Attributes:
         repo_id: Of the manifest.
         recipients: Digest of the layer's recipients; None if `recipients.yaml` is missing or wrong.
+        count: How many recipients these are.
+        names: Which keys are sensitive by their name.
     """
 
     repo_id: str
     recipients: str | None
+    count: int = 0
+    names: guard.SensitiveNames = guard.USUAL
 
     @classmethod
-    def for_keys(cls, repo_id: str, keys: Iterable[str] | None) -> "Sealing":
+    def for_keys(
+        cls, repo_id: str, keys: Iterable[str] | None, names: guard.SensitiveNames = guard.USUAL
+    ) -> "Sealing":
         """The sealing of a layer with these public keys; None = they are not known."""
-        return cls(repo_id, None if keys is None else recipients_digest(keys))
+        if keys is None:
+            return cls(repo_id, None, names=names)
+        known = frozenset(keys)
+        return cls(repo_id, recipients_digest(known), len(known), names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +126,7 @@ def check_file(
         return LayerFile(layer, None, {}, _with_layer(parse_findings, layer))
     sealed = b"ENC[" in document.data
     plain = not parse_findings and not document.large and contract.file_is_valid(document.values)
-    if plain and not sealed:
+    if plain and not sealed and guard.is_quiet(document.data, document.values, sealing.names):
         values = _normalised(contract, document.values)
         return LayerFile(layer, document, values, ())
     check = _Check(layer, document, contract, sealing, owners)
@@ -158,38 +167,51 @@ class _Check:
         self.values: dict[str, JSON | Envelope] = {}
         self.findings: list[Finding] = []
         self.has_unknown = False
+        self._suspicious: set[str] = set()
 
     def run(self) -> None:
         for key, value in self._document.values.items():
             if key not in self._contract.settings:
                 self._unknown(key)
-            elif key in self._document.broken:
+                self._guarded(key, value)
+            elif key in self._document.broken or self._guarded(key, value) == "error":
                 continue
             elif key in self._contract.sensitive:
-                self._sensitive(key, value)
+                self._sensitive(key, str(value))
             elif _holds_sealed(value):
                 message = f"{key} is not sensitive, and holds a sealed value"
                 self._note(Problem(rules.NEEDLESS_SEAL, key, message))
             else:
                 self._plain(key, value)
 
+    def _guarded(self, key: str, value: JSON) -> str | None:
+        """Note what speaks against a value in plain text; the severity of that."""
+        spec = self._contract.settings.get(key)
+        said = spec.said_sensitive if spec is not None else None
+        found = guard.inspect(key, value, sensitive=said, names=self._sealing.names, layer=self._layer)
+        if found is None:
+            return None
+        self._suspicious.add(key)
+        self._note(Problem(found.rule, key, found.message, found.hint), severity=found.severity)
+        return found.severity
+
     def _plain(self, key: str, value: JSON) -> None:
         problems = self._contract.check_value(key, value)
         if not problems:
             self.values[key] = self._contract.normalise(key, value)
             return
+        if key in self._suspicious:
+            # The usual messages quote the value.
+            for rule in dict.fromkeys(problem.rule for problem in problems):
+                self._note(Problem(rule, key, f"{key} does not fit its contract; its value is not shown"))
+            return
         written = self._document.written(f"/{escape(key)}")
         for problem in self._contract.check_value(key, value, written):
             self._note(problem)
 
-    def _sensitive(self, key: str, value: JSON) -> None:
-        if not is_sealed(value):
-            message = f"{key} is sensitive, and stands here in plain text"
-            hint = f"change the secret at its source, then seal the new one: {_command(key, self._layer)}"
-            self._note(Problem(rules.PLAINTEXT_SECRET, key, message, hint))
-            return
+    def _sensitive(self, key: str, value: str) -> None:
         try:
-            envelope = Envelope.parse(str(value))
+            envelope = Envelope.parse(value)
         except MalformedEnvelopeError as error:
             self._note(Problem(rules.MALFORMED_SEAL, key, f"{key}: {error}", _seal_again(key, self._layer)))
             return
@@ -198,9 +220,17 @@ class _Check:
         if envelope.at != context_digest(context):
             message = f"{key} was sealed for another place: another repository, layer, category or key"
             self._note(Problem(rules.MOVED_SEAL, key, message, _seal_again(key, self._layer)))
-        if self._sealing.recipients is not None and envelope.rs != self._sealing.recipients:
-            message = f"{key} was sealed to other recipients than {self._layer} has now"
-            self._note(Problem(rules.STALE_SEAL, key, message, _seal_again(key, self._layer)))
+        if self._sealing.recipients is not None and (stale := self._stale(key, envelope)) is not None:
+            hint = f"seal it for these: kemudi secret rekey --layer {self._layer}"
+            self._note(Problem(rules.STALE_SEAL, key, stale, hint))
+
+    def _stale(self, key: str, envelope: Envelope) -> str | None:
+        if envelope.rs != self._sealing.recipients:
+            return f"{key} was sealed to other recipients than {self._layer} has now"
+        wanted, found = self._sealing.count, envelope.stanzas
+        if found == wanted:
+            return None
+        return f"{key} says that it was sealed to the {wanted} recipients of {self._layer}, and holds {found}"
 
     def _unknown(self, key: str) -> None:
         self.has_unknown = True
@@ -223,7 +253,7 @@ class _Check:
         message = f"{key} is not in {contract_path(self._contract.category)}"
         self._note(Problem(rules.UNKNOWN_KEY, key, message, guess), on_key=True)
 
-    def _note(self, problem: Problem, *, on_key: bool = False) -> None:
+    def _note(self, problem: Problem, *, on_key: bool = False, severity: Severity = "error") -> None:
         pointer = f"/{escape(problem.key)}{problem.pointer}"
         document = self._document
         if on_key:
@@ -243,8 +273,27 @@ class _Check:
                 problem.message,
                 problem.hint,
                 self._layer,
+                severity,
             )
         )
+
+
+def default_findings(contract: Contract, names: guard.SensitiveNames) -> tuple[Finding, ...]:
+    """What speaks against the defaults of a contract standing there in plain text."""
+    found = []
+    for key, default in contract.defaults.items():
+        said = contract.settings[key].said_sensitive
+        suspicion = guard.inspect(key, default, sensitive=said, names=names, layer="base")
+        if suspicion is not None:
+            place = contract.place_of(key)
+            rule, severity, message, hint = suspicion
+            pointer = f"/properties/{escape(key)}/default"
+            found.append(
+                Finding(
+                    place.file, place.line, place.column, rule, pointer, key, message, hint, None, severity
+                )
+            )
+    return tuple(found)
 
 
 def _holds_sealed(value: JSON) -> bool:

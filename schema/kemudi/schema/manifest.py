@@ -11,6 +11,7 @@ from kemudi.schema.bech32 import is_bech32
 from kemudi.schema.documents import JSON, escape, read_document, read_list
 from kemudi.schema.fields import Fields
 from kemudi.schema.findings import Finding
+from kemudi.schema.guard import DEFAULT_NAMES
 from kemudi.schema.nearest import did_you_mean
 
 FILE: Final = "kemudi.yaml"
@@ -54,6 +55,7 @@ class RepoManifest:
         environments: In promotion order.
         services: Which categories each service reads.
         policies: Kept as they are written; `kemudi.repo` reads them.
+        sensitive_names: Patterns of keys that are sensitive by their name.
         format: 1.
     """
 
@@ -61,6 +63,7 @@ class RepoManifest:
     environments: tuple[Environment, ...]
     services: Mapping[str, tuple[str, ...]]
     policies: tuple[JSON, ...] = ()
+    sensitive_names: tuple[str, ...] = DEFAULT_NAMES
     format: int = 1
 
     @property
@@ -122,16 +125,19 @@ def read_manifest(data: bytes) -> tuple[RepoManifest | None, tuple[Finding, ...]
     if document is None:
         return None, findings
     read = Fields(document, rules.MANIFEST, list(findings))
-    read.known("", ("format", "id", "environments", "services", "policies"))
+    read.known("", ("format", "id", "environments", "services", "policies", "sensitive_names"))
     read.one_of("/format", (1,), default=None)
     identity = read.text("/id", _UUID, "a UUID in lower case, such as uuidgen prints")
     environments = _environments(read)
     services = _services(read)
     policies = read.items("/policies", optional=True)
+    names: tuple[str, ...] = DEFAULT_NAMES
+    if "sensitive_names" in document.values:
+        names = read.names("/sensitive_names", what="a list of name patterns such as *_PASSWORD")
     found = tuple(sorted(read.findings))
     if identity is None or not environments:
         return None, found
-    manifest = RepoManifest(identity, environments, MappingProxyType(services), tuple(policies))
+    manifest = RepoManifest(identity, environments, MappingProxyType(services), tuple(policies), names)
     return manifest, found
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from kemudi.schema import guard
 from kemudi.schema.findings import Finding
 from kemudi.schema.paths import category_of_contract
 from kemudi.schema.secret import MASK
@@ -14,6 +15,7 @@ SourceLine = Callable[[Finding], str | None]
 
 _LONGEST_LINE: Final = 160
 _KEY_LINE: Final = re.compile(r"(\"?'?)([A-Za-z_][A-Za-z0-9_.-]*)\1[ \t]*:(?=[ \t]|$)", re.ASCII)
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?=[\"']?[ \t]*:)", re.ASCII)
 _LINE_BREAK: Final = re.compile(r"\r\n|\n|\r")
 
 
@@ -72,15 +74,23 @@ def source_of(state: ConfigState) -> SourceLine:
 def _masked(state: ConfigState, path: str, line: str) -> str | None:
     _, slash, name = path.partition("/")
     if not slash or category_of_contract(path) is not None:
-        return line
+        return None if _suspicious(state, line) else line
     contract = state.contracts.get(name.removesuffix(".yaml"))
-    if contract is not None and not contract.sensitive:
-        return line
     found = _KEY_LINE.match(line)
-    if found is None:
-        return None
+    shown = contract is not None and not contract.sensitive and not _suspicious(state, line)
+    if shown or found is None:
+        return line if shown else None
     known = contract.settings.get(found.group(2)) if contract is not None else None
-    return line if known is not None and not known.sensitive else f"{found.group()} {MASK}"
+    plain = known is not None and not known.sensitive and not _suspicious(state, line)
+    return line if plain else f"{found.group()} {MASK}"
+
+
+def _suspicious(state: ConfigState, line: str) -> bool:
+    patterns = state.manifest.sensitive_names if state.manifest is not None else guard.DEFAULT_NAMES
+    names = guard.SensitiveNames(patterns)
+    if any(names.match(word) is not None for word in _WORD.findall(line)):
+        return True
+    return guard.looks_like(line) is not None
 
 
 def _cut(line: str, column: int) -> tuple[str, int]:

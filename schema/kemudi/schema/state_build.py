@@ -9,7 +9,14 @@ from kemudi.schema.contract import Contract
 from kemudi.schema.contract_reader import read_contract
 from kemudi.schema.documents import read_document
 from kemudi.schema.findings import Finding
-from kemudi.schema.layers import LayerFile, ResolvedCategory, check_file, check_resolved, resolve_category
+from kemudi.schema.layers import (
+    LayerFile,
+    ResolvedCategory,
+    check_file,
+    check_resolved,
+    default_findings,
+    resolve_category,
+)
 from kemudi.schema.manifest import Environment, Recipients, RoleGrant
 from kemudi.schema.paths import (
     CATEGORY,
@@ -63,6 +70,7 @@ class _Build:
         """Every step, in the order in which they need each other."""
         self._manifest()
         self._contracts()
+        self._defaults()
         self._services()
         self._recipients()
         self._roles()
@@ -140,6 +148,14 @@ class _Build:
             self._report("keys", contract.file, [_taken(contract, key, owners[key]) for key in taken])
         if owners != self._before.owners:
             self._parts = replace(self._parts, owners=owners)
+
+    def _defaults(self) -> None:
+        """A contract is in git like any file, so its defaults are no place for a secret either."""
+        names = self._parts.names
+        for category in self._parts.contracts if self._new_manifest else tuple(self._dirty):
+            contract = self._parts.contracts.get(category)
+            found = () if contract is None else default_findings(contract, names)
+            self._report("defaults", contract_path(category), found)
 
     def _services(self) -> None:
         """Services may only name categories that there are."""

@@ -6,11 +6,12 @@ from typing import Literal, NamedTuple
 from kemudi.schema.contract import Contract
 from kemudi.schema.documents import Document
 from kemudi.schema.findings import Finding
+from kemudi.schema.guard import SensitiveNames
 from kemudi.schema.layers import LayerFile, ResolvedCategory, Sealing
 from kemudi.schema.manifest import Recipients, RepoManifest, RoleGrant
 from kemudi.schema.paths import File
 
-Source = Literal["manifest", "contract", "keys", "values", "stray", "twin"]
+Source = Literal["manifest", "contract", "keys", "defaults", "values", "stray", "twin"]
 
 
 class Parsed(NamedTuple):
@@ -66,9 +67,16 @@ class Parts:
         named = self.manifest.environments_of(layer) if layer is not None else ()
         return named or tuple(each.name for each in self.manifest.environments)
 
+    @property
+    def names(self) -> SensitiveNames:
+        """Which keys are sensitive by their name."""
+        return (
+            SensitiveNames(self.manifest.sensitive_names) if self.manifest is not None else SensitiveNames()
+        )
+
     def sealing(self, layer: str) -> Sealing:
         """What sealed values of a layer must say."""
         if self.manifest is None:
             return Sealing("", None)
         keys = self.recipients.keys_for_layer(layer, self.manifest) if self.recipients is not None else None
-        return Sealing.for_keys(self.manifest.id, keys)
+        return Sealing.for_keys(self.manifest.id, keys, self.names)
