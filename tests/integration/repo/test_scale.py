@@ -139,10 +139,10 @@ def test_reading_goes_on_while_the_repository_is_repacked(tmp_path: Path) -> Non
             done.set()
 
     mover = threading.Thread(target=move)
-    mover.start()
     seen = []
     with ConfigRepository.open(root) as repository:
         known = repository.head().sha, 1
+        mover.start()
         while not done.is_set() or repository.head().sha != known[0]:
             head = repository.head()
             assert head.branch == "main"
