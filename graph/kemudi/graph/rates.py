@@ -12,9 +12,11 @@ import redis
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
+from starlette.concurrency import run_in_threadpool
 
 _TIMEOUT_SECONDS: Final = 0.25
 _AWAY_SECONDS: Final = 2.0
+_SCANNED: Final = 1_000
 
 
 class RedisWindows(Storage):
@@ -54,8 +56,11 @@ class RedisWindows(Storage):
         return bool(self._client.ping())
 
     def reset(self) -> int | None:
-        """Not offered: windows end by themselves."""
-        raise NotImplementedError
+        """Forget every counter; returns how many there were. It looks through the keys step by step, not at once."""
+        found = list(self._client.scan_iter(match=f"{self._prefix}*", count=_SCANNED))
+        for start in range(0, len(found), _SCANNED):
+            self._client.unlink(*found[start : start + _SCANNED])
+        return len(found)
 
     def clear(self, key: str) -> None:
         """Forget a counter."""
@@ -94,14 +99,28 @@ class RateLimiter:
                 self._away_until = self._clock() + _AWAY_SECONDS
         return _hit(self._own, client, per_minute)
 
+    async def answer(self, client: str, per_minute: int) -> int | None:
+        """`wait` on an event loop, which it does not hold up: Redis is asked in a thread."""
+        if self._shared is None:
+            return self.wait(client, per_minute)
+        return await run_in_threadpool(self.wait, client, per_minute)
+
     def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             self._client.close()
 
 
+class _PerMinute(RateLimitItemPerMinute):
+    """A limit whose counter is the client's alone: a changed number goes on with what was counted in this minute."""
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        """The key of the counter."""
+        return "/".join(["minute", *map(str, identifiers)])
+
+
 def _hit(limiter: FixedWindowRateLimiter, client: str, per_minute: int) -> int | None:
-    item = RateLimitItemPerMinute(per_minute)
+    item = _PerMinute(per_minute)
     if limiter.hit(item, client):
         return None
     return max(1, round(limiter.get_window_stats(item, client).reset_time - time.time()))

@@ -33,6 +33,7 @@ from kemudi.graph.stores.neo4j import Neo4jStore
 from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
+from kemudi.graph.tracing import TracedCache, TracedStore, tracing_from
 from kemudi.schema.errors import KemudiError, RefusedError
 from kemudi.web.server import HttpServer, listen
 
@@ -75,16 +76,27 @@ def serve(
         store = open_store(config, ladybug)
         stack.callback(store.close)
         metrics = Metrics()
-        cache, limiter = _cache_and_limiter(store, redis_url or os.environ.get(REDIS_VARIABLE))
+        version = _data_version(store)
+        cache, limiter = _cache_and_limiter(version, redis_url or os.environ.get(REDIS_VARIABLE))
         stack.callback(cache.close)
         stack.callback(limiter.close)
-        service = GraphService(config, store, CountedCache(cache, metrics.looked_up))
+        tracing = tracing_from()
+        counted: ResultCache = CountedCache(cache, metrics.looked_up)
+        if tracing is None:
+            service = GraphService(config, store, counted)
+        else:
+            stack.callback(tracing.close)
+            service = GraphService(config, TracedStore(store, tracing), TracedCache(counted, tracing))
         runner = _runner(stack, config, store, registry_dsn, ending)
         loop = SyncLoop(runner, ending, log) if runner is not None else None
         preparation = _Preparation(store, runner, loop, ending, log)
         if runner is not None:
             metrics.watch_sync(lambda: runner.status)
-        app = build_app(Parts(config, service, store, runner, loop, limiter, metrics, preparation.problem))
+        app = build_app(
+            Parts(
+                config, service, store, runner, loop, limiter, metrics, preparation.problem, version, tracing
+            )
+        )
         server = HttpServer(app, listener, name="graph-http")
         stack.callback(_end, server, loop, preparation, ending)
         preparation.start()
@@ -226,9 +238,12 @@ def _runner(
     return SyncRunner(config, store, registry, ending)
 
 
-def _cache_and_limiter(store: GraphStore, redis_url: str | None) -> tuple[ResultCache, RateLimiter]:
+def _data_version(store: GraphStore) -> DataVersion:
     seconds = 0.0 if isinstance(store, LadybugStore) else VERSION_SECONDS
-    version = DataVersion(Checkpoints(store).data_version, seconds)
+    return DataVersion(Checkpoints(store).data_version, seconds)
+
+
+def _cache_and_limiter(version: DataVersion, redis_url: str | None) -> tuple[ResultCache, RateLimiter]:
     if redis_url is None:
         return MemoryCache(version), RateLimiter()
     env = os.environ.get("KEMUDI_ENV", "default")

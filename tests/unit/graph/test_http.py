@@ -62,6 +62,7 @@ def test_lists_say_which_settings_made_them(http: httpx.Client, config: InMemory
         "next": None,
         "revision": "a" * 40,
         "generation": config.generation,
+        "reason": None,
     }
     assert http.get("/students/1/friends-of-friends").json()["items"][0]["via"] == 1
     items = http.get("/students/1/recommendations?limit=1&algorithm=similarity").json()["items"]

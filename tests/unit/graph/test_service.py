@@ -1,5 +1,6 @@
 """Every call obeys the settings of one revision, from the call on."""
 
+import time
 from typing import Any
 
 import pytest
@@ -7,7 +8,12 @@ import pytest
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph import GraphService
 from kemudi.graph.cache import DataVersion, MemoryCache
-from kemudi.graph.errors import FeatureDisabledError, InvalidRequestError, QueryTimeoutError
+from kemudi.graph.errors import (
+    FeatureDisabledError,
+    InvalidRequestError,
+    QueryTimeoutError,
+    StudentNotFoundError,
+)
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.checkpoint import Checkpoints
 
@@ -84,6 +90,7 @@ def test_an_algorithm_that_no_contract_allows_is_refused_all_the_same(store: Gra
         "GRAPH_FEATURE_ENABLED": True,
         "GRAPH_RECOMMENDATION_ALGORITHM": "psychic",
         "GRAPH_RECOMMENDATIONS_LIMIT": 5,
+        "GRAPH_QUERY_TIMEOUT": 5,
     }
     with pytest.raises(ValueError, match="psychic"):
         GraphService(InMemoryClient(values), store).recommendations("1")
@@ -126,32 +133,102 @@ def test_the_kill_switch_stops_every_method_and_it_recovers(
 
 
 class Recording:
-    """A store that keeps the time limits it was given, and answers nothing in time when told so."""
+    """A store that keeps the time limits it was given, and takes its time when told so."""
 
     name, parallel_writers = "recording", 1
 
     def __init__(self, inner: GraphStore) -> None:
         self.inner = inner
-        self.timeouts: list[float | None] = []
+        self.timeouts: list[float] = []
         self.late = False
+        self.slow = 0.0
 
-    def read(self, query: str, parameters: Any, *, timeout: float | None = None) -> Any:
+    def read(self, query: str, parameters: Any, *, timeout: float) -> Any:
         self.timeouts.append(timeout)
         if self.late:
-            raise QueryTimeoutError(timeout or 0)
+            raise QueryTimeoutError(timeout)
+        time.sleep(self.slow)
         return self.inner.read(query, parameters, timeout=timeout)
 
 
-def test_every_query_has_the_time_limit_of_the_setting(config: InMemoryClient, store: GraphStore) -> None:
-    """Read at each call; a query that is ended is an error of its own."""
+def test_one_time_limit_is_for_all_queries_of_a_call(config: InMemoryClient, store: GraphStore) -> None:
+    """Each query has what those before it left; the error names the setting, not the rest that was left."""
     recording = Recording(store)
     service = GraphService(config, recording)  # type: ignore[arg-type]  # reads only
     config.publish(GRAPH_QUERY_TIMEOUT=7)
     service.recommendations("1", algorithm="hybrid")
-    assert set(recording.timeouts) == {7}
+    assert len(recording.timeouts) == 4
+    assert 0 < recording.timeouts[-1] < recording.timeouts[0] <= 7
+    assert recording.timeouts == sorted(recording.timeouts, reverse=True)
     recording.late = True
-    with pytest.raises(QueryTimeoutError, match="7 s"):
+    with pytest.raises(QueryTimeoutError, match="than 7 s"):
         service.classmates("1")
+
+
+def test_a_call_that_has_used_its_time_up_asks_nothing_more(
+    config: InMemoryClient, store: GraphStore
+) -> None:
+    """Queries that are quick one by one do not add up to more than GRAPH_QUERY_TIMEOUT."""
+    recording = Recording(store)
+    recording.slow = 0.4
+    service = GraphService(config, recording)  # type: ignore[arg-type]  # reads only
+    config.publish(GRAPH_QUERY_TIMEOUT=1)
+    with pytest.raises(QueryTimeoutError, match="than 1 s"):
+        service.recommendations("1", algorithm="hybrid")
+    assert len(recording.timeouts) < 4
+
+
+@pytest.mark.parametrize(
+    ("pairs", "answers"),
+    [
+        (
+            [],
+            {"classmates": "no-classes", "friends_of_friends": "no-classes", "recommendations": "no-classes"},
+        ),
+        (
+            [("9", "Z")],
+            {
+                "classmates": "no-classmates",
+                "friends_of_friends": "no-classmates",
+                "recommendations": "no-classmates",
+            },
+        ),
+        (
+            [("9", "Z"), ("8", "Z")],
+            {"classmates": None, "friends_of_friends": "nothing-new", "recommendations": "nothing-new"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_empty_answer_has_its_reason(
+    config: InMemoryClient, store: GraphStore, pairs: Any, answers: dict[str, Any], kept: bool
+) -> None:
+    """No class, nobody in it, nothing beyond; from the cache as well."""
+    students = [{"nim": nim, "nama": nim} for nim in ("8", "9")]
+    steps: list[Any] = [("merge_students", {"rows": students})]
+    if pairs:
+        steps.append(("merge_classes", {"rows": [{"kode": "Z", "nama": "Z"}]}))
+        steps.append(("merge_pairs", {"pairs": [{"nim": nim, "kode": kode} for nim, kode in pairs]}))
+    store.write(steps)
+    service = cached(config, store)[0] if kept else GraphService(config, store)
+    for _turn in range(2):
+        for name, reason in answers.items():
+            found = getattr(service, name)("9")
+            assert (found.reason, not found) == (reason, reason is not None)
+
+
+def test_two_more_reasons_are_those_of_settings(config: InMemoryClient, store: GraphStore) -> None:
+    """Weights of zero leave nothing to rank by; the fallback has nothing for somebody who takes everything."""
+    service = GraphService(config, store)
+    config.publish(GRAPH_HYBRID_WEIGHTS={"similarity": 0.0})
+    assert service.recommendations("1", algorithm="hybrid").reason == "no-weights"
+    assert service.recommendations("1").reason is None
+    config.publish(GRAPH_RECOMMENDATIONS_ENABLED=False)
+    store.write([("merge_pairs", {"pairs": [{"nim": "1", "kode": kode} for kode in "CDE"]})])
+    assert service.recommendations("1").reason == "nothing-new"
+    for ask in (service.classmates, service.friends_of_friends, service.recommendations):
+        with pytest.raises(StudentNotFoundError):
+            ask("nobody")
 
 
 def cached(config: InMemoryClient, store: GraphStore) -> tuple[GraphService, Recording]:
