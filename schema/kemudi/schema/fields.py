@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeVar, cast
 
-from kemudi.schema.documents import JSON, Document, escape, unescape
+from kemudi.schema.documents import JSON, Document, Place, escape, unescape
 from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
 
@@ -29,7 +29,7 @@ class Fields:
 
     def known(self, pointer: str, names: tuple[str, ...]) -> None:
         """Note every key of a mapping that is not one of `names`."""
-        for key in cast("dict[str, JSON]", self._at(pointer)):
+        for key in cast("dict[str, JSON]", self.at(pointer)):
             if key not in names:
                 below = f"{pointer}/{escape(key)}"
                 self.note(below, f"there is no field {key}", hint=did_you_mean(key, names), on_key=True)
@@ -58,9 +58,9 @@ class Fields:
                 found.append(item)
         return tuple(found)
 
-    def text(self, pointer: str, form: re.Pattern[str], what: str) -> str | None:
+    def text(self, pointer: str, form: re.Pattern[str], what: str, *, optional: bool = False) -> str | None:
         """A text of a given form."""
-        value = self._typed(pointer, str, what)
+        value = self._typed(pointer, str, what, optional=optional)
         if value is not None and not form.fullmatch(value):
             self.note(pointer, f"{_spoken(pointer)} must be {what}")
             return None
@@ -68,7 +68,7 @@ class Fields:
 
     def one_of(self, pointer: str, choices: tuple[JSON, ...], *, default: JSON) -> JSON:
         """One of some values; `default` (None = it must be there) where nothing stands."""
-        value = self._at(pointer)
+        value = self.at(pointer)
         if value is None and default is not None:
             return default
         if value in choices and not isinstance(value, bool):
@@ -78,15 +78,37 @@ class Fields:
         self.note(pointer, f"{_spoken(pointer)} must be {listed}", hint=hint)
         return default
 
+    def number(self, pointer: str, *, least: float, default: float | None = None) -> float | None:
+        """A number of at least `least`; `default` (None = it must be there) where nothing stands."""
+        value = self.at(pointer)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= least:
+            return value
+        self.note(pointer, f"{_spoken(pointer)} must be a number of at least {least:g}")
+        return None
+
+    def flag(self, pointer: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self.at(pointer)
+        if value is not None and not isinstance(value, bool):
+            self.note(pointer, f"{_spoken(pointer)} must be true or false")
+        return value if isinstance(value, bool) else default
+
+    def place(self, pointer: str) -> Place:
+        """Where something stands."""
+        return self._document.place(pointer)
+
     def _typed(self, pointer: str, kind: type[T], what: str, *, optional: bool = False) -> T | None:
-        value = self._at(pointer)
+        value = self.at(pointer)
         if isinstance(value, kind):
             return value
         if not (optional and value is None):
             self.note(pointer, f"{_spoken(pointer)} must be {what}")
         return None
 
-    def _at(self, pointer: str) -> JSON:
+    def at(self, pointer: str) -> JSON:
+        """What stands there; None for nothing."""
         value: JSON = self._document.root
         for token in _tokens(pointer):
             if isinstance(value, dict):

@@ -1,0 +1,330 @@
+"""Policies: may this change be made, by these people, at this hour? A plan goes in, and comes out with findings.
+
+What is not known is not held against a change, and not taken for granted either: an unknown reason or approval is a
+warning that says what will be needed. A value of which nobody can prove that it ran has not run.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from kemudi.repo import policy_exceptions
+from kemudi.repo.plan_model import Change, Plan
+from kemudi.repo.policy_model import (
+    Approvals,
+    BreakGlass,
+    ChangeSize,
+    Freeze,
+    Owners,
+    Policy,
+    Promotion,
+    ProposalsOnly,
+    ReadPolicies,
+    Reason,
+    Scope,
+)
+from kemudi.repo.policy_reader import read_policies
+from kemudi.schema import policy_rules as rules
+from kemudi.schema.documents import JSON
+from kemudi.schema.findings import Finding
+from kemudi.schema.manifest import FILE
+from kemudi.schema.state import ConfigState
+
+__all__ = [
+    "Approval",
+    "Policy",
+    "PolicyContext",
+    "ReadPolicies",
+    "Scope",
+    "approval",
+    "judge",
+    "policies_of",
+    "read_policies",
+    "refused",
+]
+
+LiveSince = Callable[[str, str, JSON], datetime | None]
+Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
+
+_RULES: Final = frozenset(rule.id for rule in rules.POLICY_RULES)
+# What a break-glass policy lifts: an emergency has no hours, no order and no second person at hand.
+_LIFTED: Final = (Freeze, Promotion, Owners, Approvals, ProposalsOnly, ChangeSize)
+
+
+def _not_run(env: str, key: str, value: JSON) -> datetime | None:  # noqa: ARG001  # the signature is the seam
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyContext:
+    """What a change is judged by, beside itself.
+
+    Attributes:
+        now: The time, with a zone.
+        author: Who makes it: an e-mail address, or `Name <address>`. None: not known.
+        reason: Why. None: not known yet; empty: there is none.
+        trailers: Of the commit message; a name may come several times.
+        approvals: Who approved, as `author`. None: not known yet.
+        live_since: Since when an environment has been serving this value of a setting without a break; None: it does
+            not, or there is no evidence.
+        direct: The change goes to the branch itself, not to a proposal.
+    """
+
+    now: datetime
+    author: str | None = None
+    reason: str | None = None
+    trailers: Trailers = ()
+    approvals: tuple[str, ...] | None = None
+    live_since: LiveSince = field(default=_not_run)
+    direct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a change of some categories in one environment needs before it may be made.
+
+    Attributes:
+        required: How many people must approve.
+        own_allowed: Whether the author counts.
+        direct_commit: Whether it may go to the branch itself; else it is proposed.
+        reason_required: Whether it must say why.
+        reason_minimum: In characters.
+        break_glass: Settings, with `*`, that may be changed directly all the same.
+    """
+
+    required: int = 0
+    own_allowed: bool = True
+    direct_commit: bool = True
+    reason_required: bool = False
+    reason_minimum: int = 0
+    break_glass: tuple[str, ...] = ()
+
+    def is_break_glass(self, key: str) -> bool:
+        """Whether a setting may be changed directly, as in an emergency."""
+        return bool(self.break_glass) and Scope(keys=self.break_glass).has_key(key)
+
+
+def policies_of(state: ConfigState) -> ReadPolicies:
+    """The policies of a config repo at one revision, with findings at their places."""
+    file = state.files.get(FILE)
+    if state.manifest is None:
+        return ReadPolicies(())
+    return read_policies(state.manifest, file.data if file is not None else None)
+
+
+def approval(policies: Iterable[Policy], env: str, categories: Iterable[str]) -> Approval:
+    """What a change of any of `categories` in `env` needs."""
+    names = tuple(categories)
+    found = [
+        each
+        for each in policies
+        if not each.is_warning
+        and each.scope.has_environment(env)
+        and (not names or any(each.scope.has_category(name) for name in names))
+    ]
+    approvals = [each.terms for each in found if isinstance(each.terms, Approvals)]
+    reasons = [each.terms.minimum for each in found if isinstance(each.terms, Reason)]
+    proposals = any(isinstance(each.terms, ProposalsOnly) for each in found)
+    keys = [key for each in found if isinstance(each.terms, BreakGlass) for key in each.scope.keys]  # a field
+    return Approval(
+        max((each.required for each in approvals), default=0),
+        all(each.own for each in approvals),
+        not approvals and not proposals,
+        bool(reasons),
+        max(reasons, default=0),
+        tuple(dict.fromkeys(keys)),
+    )
+
+
+def judge(plan: Plan, policies: Iterable[Policy], context: PolicyContext) -> Plan:
+    """The plan with what the policies say of it; exceptions by trailer are applied, and recorded."""
+    known = tuple(policies)
+    lifted = [each.scope for each in known if isinstance(each.terms, BreakGlass)]
+    environments = tuple(
+        replace(each, changes=tuple(_judged(change, known, lifted, context) for change in each.changes))
+        for each in plan.environments
+    )
+    found = [*plan.findings, *_of_the_whole(plan, known, lifted, context)]
+    judged = replace(plan, environments=environments, findings=tuple(dict.fromkeys(found)))
+    return policy_exceptions.apply(judged, known, context.trailers)
+
+
+def refused(plan: Plan) -> tuple[Finding, ...]:
+    """The findings of policies that stop the change."""
+    found = [finding for change in plan.changes for finding in change.findings]
+    found += plan.findings
+    return tuple(each for each in dict.fromkeys(found) if each.rule in _RULES and each.severity == "error")
+
+
+def _judged(
+    change: Change, policies: tuple[Policy, ...], lifted: list[Scope], context: PolicyContext
+) -> Change:
+    found = [
+        finding
+        for policy in _about(change, policies, lifted)
+        if (finding := _finding(policy, change, context)) is not None
+    ]
+    return replace(change, findings=(*change.findings, *found)) if found else change
+
+
+def _about(change: Change, policies: tuple[Policy, ...], lifted: list[Scope]) -> Iterator[Policy]:
+    at = (change.env, change.category, change.key)
+    emergency = any(scope.covers(*at) for scope in lifted)
+    for policy in policies:
+        if policy.scope.covers(*at) and not (emergency and isinstance(policy.terms, _LIFTED)):
+            yield policy
+
+
+def _finding(policy: Policy, change: Change, context: PolicyContext) -> Finding | None:
+    """What one policy says of one change."""
+    match policy.terms:
+        case ChangeSize(percent):
+            said = _too_large(change, percent)
+        case Freeze(calendar):
+            until = calendar.frozen_until(context.now)
+            said = f"{change.env} is frozen until {until:%a %Y-%m-%d %H:%M} {until.tzinfo}" if until else None
+        case Promotion(source, hours):
+            said = _not_promoted(change, source, hours, context)
+        case Owners(members):
+            return _owner_missing(policy, change, members, context)
+        case _:
+            return None  # about the change as a whole
+    return None if said is None else _note(policy, said, key=change.key, change=change)
+
+
+def _too_large(change: Change, percent: float) -> str | None:
+    old, new = _number(change.old), _number(change.new)
+    if old is None or new is None or old == new:
+        return None
+    size = (new - old) / abs(old) * 100 if old else math.inf
+    if abs(size) <= percent:
+        return None
+    said = f"by {size:+,.0f} %" if old else "from 0"
+    return f"{change.key} changes {said} in {change.env}; at most {percent:g} % is allowed"
+
+
+def _number(value: JSON) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _not_promoted(change: Change, source: str, hours: float, context: PolicyContext) -> str | None:
+    if change.sensitive or change.kind == "remove" or change.env == source:
+        return None
+    since = context.live_since(source, change.key, change.new)
+    if since is None:
+        return f"{source} does not run this value of {change.key}, as far as the daemon's log says"
+    ran = context.now - since
+    if ran >= timedelta(hours=hours):
+        return None
+    return f"{source} has run this value of {change.key} for {_spoken(ran)}; {hours:g} h are needed"
+
+
+def _spoken(time: timedelta) -> str:
+    minutes = max(0, int(time.total_seconds() // 60))
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _owner_missing(
+    policy: Policy, change: Change, members: Mapping[str, tuple[str, ...]], context: PolicyContext
+) -> Finding | None:
+    if change.owner is None:
+        hint = "name one in the contract: x-kemudi-owner"
+        return _note(policy, f"{change.key} has no owner", key=change.key, change=change, hint=hint)
+    if not members:
+        return None
+    team = members.get(change.owner)
+    if team is None:
+        message = f"{change.key} belongs to {change.owner}, and the policy names nobody there"
+        return _note(policy, message, key=change.key, change=change)
+    agreed = {_address(who) for who in (context.author, *(context.approvals or ())) if who is not None}
+    if agreed & {_address(who) for who in team}:
+        return None
+    message = f"{change.key} belongs to {change.owner}: one of {', '.join(team)} has to approve"
+    unknown = context.approvals is None
+    return _note(policy, message, key=change.key, change=change, warning=unknown)
+
+
+def _of_the_whole(
+    plan: Plan, policies: tuple[Policy, ...], lifted: list[Scope], context: PolicyContext
+) -> Iterator[Finding]:
+    """Findings about reason, approvals and the way of delivery: one for each policy, not one for each setting."""
+    about: dict[int, list[str]] = {}
+    for change in plan.changes:
+        for policy in _about(change, policies, lifted):
+            about.setdefault(id(policy), []).append(change.env)
+    for policy in policies:
+        environments = list(dict.fromkeys(about.get(id(policy), ())))
+        if not environments:
+            continue
+        where = ", ".join(environments)
+        match policy.terms:
+            case Reason(minimum):
+                yield from _reason_missing(policy, where, minimum, context)
+            case Approvals(required, own):
+                yield from _approvals_missing(policy, where, required, own, context)
+            case ProposalsOnly() if context.direct:
+                yield _note(policy, f"{where} takes proposals only", hint="propose the change: --propose")
+
+
+def _reason_missing(policy: Policy, where: str, minimum: int, context: PolicyContext) -> Iterator[Finding]:
+    given = " ".join((context.reason or "").split())
+    if context.reason is not None and len(given) >= minimum:
+        return
+    asked = f" of at least {minimum} characters" if minimum > 1 else ""
+    short = f", and this one has {len(given)}" if given else ""
+    yield _note(policy, f"a change of {where} needs a reason{asked}{short}", warning=context.reason is None)
+
+
+def _approvals_missing(
+    policy: Policy, where: str, required: int, own: bool, context: PolicyContext
+) -> Iterator[Finding]:
+    if context.direct:
+        message = f"{where} takes proposals only: {_people(required)} must approve"
+        yield replace(_note(policy, message, hint="propose the change: --propose"), rule=rules.PROPOSAL)
+        return
+    people = {_address(who) for who in context.approvals or ()}
+    if not own and context.author is not None:
+        people.discard(_address(context.author))
+    if context.approvals is not None and len(people) >= required:
+        return
+    have = f", {len(people)} did" if context.approvals is not None else ""
+    message = f"{_people(required)} must approve a change of {where}{have}"
+    yield _note(policy, message, warning=context.approvals is None)
+
+
+def _people(number: int) -> str:
+    return "1 person" if number == 1 else f"{number} people"
+
+
+def _address(who: str) -> str:
+    """The address of `Name <address>`; a bare name or address as it is. Case does not count."""
+    _, found, rest = who.rpartition("<")
+    return (rest.rstrip("> ") if found else who).strip().casefold()
+
+
+def _note(
+    policy: Policy,
+    message: str,
+    *,
+    key: str | None = None,
+    change: Change | None = None,
+    hint: str | None = None,
+    warning: bool = False,
+) -> Finding:
+    """A finding of a policy: at the value that it is about, else at the policy."""
+    place = change.place if change is not None and change.place is not None else policy.place
+    layer = change.new_layer if change is not None else None
+    return Finding(
+        place.file,
+        place.line,
+        place.column,
+        policy.rule or rules.POLICY,
+        "",
+        key,
+        message,
+        hint,
+        layer,
+        "warning" if warning or policy.is_warning else "error",
+    )
