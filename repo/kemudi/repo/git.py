@@ -170,14 +170,17 @@ class Git:
         data: bytes = b"",
         extra: Mapping[str, str] | None = None,
         time_limit_seconds: float | None = None,
+        inherited: Sequence[int] = (),
     ) -> bytes:
-        """Run one sub-command and return what it wrote.
+        """Run one sub-command and return what it wrote. `inherited` are open files that git keeps open, too.
 
         For this portion's own modules. Raises GitFailedError or a more exact error, GitTimeoutError, GitMissingError.
         """
         limit = self.time_limit_seconds if time_limit_seconds is None else time_limit_seconds
         argv = self.argv(*arguments)
-        return run(argv, name=arguments[0], data=data, extra=extra, time_limit_seconds=limit)
+        return run(
+            argv, name=arguments[0], data=data, extra=extra, time_limit_seconds=limit, inherited=inherited
+        )
 
     def _text(self, *arguments: str) -> str:
         return self.run(*arguments).decode("utf-8", "replace").strip()
@@ -198,6 +201,7 @@ def run(
     data: bytes,
     extra: Mapping[str, str] | None,
     time_limit_seconds: float,
+    inherited: Sequence[int] = (),
 ) -> bytes:
     """Run a command line made by `Git.argv`; `name` is its sub-command. Raises as `Git.run` does."""
     # A session of its own: Ctrl-C is for Kemudi, and a time limit ends what git has started, too.
@@ -208,6 +212,7 @@ def run(
         stderr=subprocess.PIPE,
         env=environment(extra),
         start_new_session=True,
+        pass_fds=inherited,
     ) as process:
         try:
             out, err = process.communicate(data, timeout=time_limit_seconds)

@@ -6,13 +6,10 @@ hook and no other staged change. The branch then moves only if it still is where
 
 import contextlib
 import os
-import re
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,41 +18,30 @@ from git import Commit as GitCommit
 
 from kemudi.repo import layout
 from kemudi.repo.errors import GitFailedError, HeadMovedError, NoConfigRepositoryError
-from kemudi.repo.git import NO_COMMIT, Git, locked_error, program
+from kemudi.repo.git import NO_COMMIT, Git, locked_error
+from kemudi.repo.landing import check_idle
 from kemudi.repo.layout import Layout
 from kemudi.repo.loose import read_regular, write_object
+from kemudi.repo.people import KEMUDI, Author, identity
 from kemudi.repo.refs import Head, Refs, check_ref_part
 from kemudi.schema.errors import ConflictError, UsageError
 
+__all__ = [
+    "KEMUDI",
+    "Author",
+    "commit_all",
+    "commit_paths",
+    "enclosing_repository",
+    "identity",
+    "initialise",
+]
+
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNDER_WAY: Final = {
-    "MERGE_HEAD": "a merge",
-    "CHERRY_PICK_HEAD": "a cherry-pick",
-    "REVERT_HEAD": "a revert",
-    "rebase-merge": "a rebase",
-    "rebase-apply": "a rebase",
-}
-_PERSON: Final = re.compile(r"[^<>\x00-\x1f\x7f]*[^<>\x00-\x20\x7f][^<>\x00-\x1f\x7f]*")
 
 
 class _Content(NamedTuple):
     mode: str
     sha: str
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who made a change. Raises UsageError for what git could not write into a commit."""
-
-    name: str
-    email: str
-
-    def __post_init__(self) -> None:
-        if not (_PERSON.fullmatch(self.name) and _PERSON.fullmatch(self.email)):
-            raise UsageError("an author has a name and an address, on one line and without < and >")
-
-
-KEMUDI: Final = Author("Kemudi", "kemudi@localhost")
 
 
 def enclosing_repository(folder: Path) -> Path | None:
@@ -111,7 +97,7 @@ def commit_paths(
         raise UsageError("a commit needs a message")
     names = sorted({_inside(_top(where), folder.resolve() / path) for path in paths})
     with _index_locked(where), _scratch(where) as scratch:
-        _check_idle(where)
+        check_idle(where)
         head = Refs(where, Git(where.git_dir)).head()
         _check_head(head, expected)
         contents = {name: _stored(where, name) for name in names}
@@ -126,25 +112,6 @@ def commit_paths(
         _move(where, head, sha, text)
         mine.replace(where.git_dir / "index")
     return sha
-
-
-def identity(where: Layout) -> Author:
-    """The user's own name and address by git's configuration, Kemudi's where there is none."""
-    name = os.environ.get("GIT_AUTHOR_NAME") or _configured(where, "user.name")
-    email = os.environ.get("GIT_AUTHOR_EMAIL") or _configured(where, "user.email")
-    return Author(name or KEMUDI.name, email or KEMUDI.email)
-
-
-def _configured(where: Layout, key: str) -> str:
-    # The one question that the user's configuration answers; nothing in it is run.
-    answer = subprocess.run(
-        [program(), f"--git-dir={where.git_dir}", "config", "--get", key],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=10,
-    )
-    return answer.stdout.decode("utf-8", "replace").strip()
 
 
 def _top(where: Layout) -> Path:
@@ -234,13 +201,6 @@ def _move(where: Layout, head: Head, sha: str, text: str) -> None:
         if "but expected" in error.stderr or "already exists" in error.stderr:
             raise HeadMovedError(f"{ref} moved while the commit was made", hint="Try again.") from None
         raise
-
-
-def _check_idle(where: Layout) -> None:
-    """A commit in the middle of a merge would be neither the merge nor the change."""
-    for name, what in _UNDER_WAY.items():
-        if (where.git_dir / name).exists():
-            raise ConflictError(f"{what} is under way in {_top(where)}", hint="Finish it, or abort it.")
 
 
 def _check_head(head: Head, expected: str | None) -> None:
