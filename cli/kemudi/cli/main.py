@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "secret": ("secret", "Make keys and seal values."),
     "graph": ("graph", "Run the graph service."),
     "sync": ("sync", "Run the sync service and ask how far it is."),
+    "console": ("console", "Run the console; make one-time sign-in links, users and tokens."),
     "doctor": ("doctor", "Check this machine and this configuration; say what to fix."),
 }
 

@@ -1,0 +1,127 @@
+"""`kemudi console`: the console and its REST API, local users, tokens, and one-time sign-in links."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from kemudi.cli.options import Command, daemon_url_option, repo_option
+from kemudi.cli.output import error_console, json_option, print_json
+
+CONSOLE_PORT: Final = 8420
+PATH: Final = click.Path(path_type=Path)
+
+
+def state_option(command: Command) -> Command:
+    """Where the console keeps sessions, users and its audit log."""
+    return click.option(
+        "--state",
+        envvar="KEMUDI_STATE_DIR",
+        type=PATH,
+        default=Path("~/.local/state/kemudi/console"),
+        show_default=True,
+        help="Folder of sessions, local users, tokens and the audit log.  [KEMUDI_STATE_DIR]",
+    )(command)
+
+
+@click.group("console")
+def console_command() -> None:
+    """Run the console, and say who may use it.
+
+    People get their roles in roles.yaml of the config repo; here they get a way to sign in.
+    """
+
+
+@console_command.command("serve")
+@repo_option
+@daemon_url_option
+@state_option
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where to listen; with another address set --public-url.",
+)
+@click.option("--port", default=CONSOLE_PORT, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--public-url",
+    default="",
+    metavar="URL",
+    help="How browsers reach it, behind a proxy: https://console.example.org",
+)
+@click.option(
+    "--proxy-header",
+    default="",
+    metavar="NAME",
+    help="Header in which a trusted proxy names the user, such as X-Forwarded-User.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address of a proxy that is trusted with --proxy-header; repeatable.",
+)
+@click.option(
+    "--daemon-token",
+    envvar="KEMUDI_DAEMON_TOKEN",
+    type=PATH,
+    metavar="FILE",
+    help="Bearer token that the daemon wants.  [KEMUDI_DAEMON_TOKEN]",
+)
+def serve(
+    repo: Path,
+    daemon_url: str,
+    state: Path,
+    host: str,
+    port: int,
+    public_url: str,
+    proxy_header: str,
+    proxies: tuple[str, ...],
+    daemon_token: Path | None,
+) -> None:
+    """Serve the console and the REST API. SIGTERM or Ctrl-C ends it.
+
+    Without any user, token or proxy, only a one-time link opens it: `kemudi console login`.
+    """
+    from kemudi.console.runtime import serve as run
+    from kemudi.console.settings import ConsoleSettings
+
+    console = error_console()
+    settings = ConsoleSettings(
+        repo=repo,
+        daemon_url=daemon_url,
+        state=state.expanduser(),
+        loopback=host in {"127.0.0.1", "::1", "localhost"},
+        public_url=public_url.rstrip("/"),
+        proxy_header=proxy_header,
+        proxies=frozenset(proxies),
+        daemon_token=daemon_token,
+    )
+
+    def say(url: str) -> None:
+        console.print(f"console: {url}", markup=False, highlight=False, soft_wrap=True)
+
+    sys.exit(run(settings, host=host, port=port, ready=say))
+
+
+@console_command.command("login")
+@repo_option
+@state_option
+@click.option(
+    "--url", default=f"http://127.0.0.1:{CONSOLE_PORT}", show_default=True, help="Where the console answers."
+)
+@json_option
+def login(repo: Path, state: Path, url: str, as_json: bool) -> None:
+    """Print a link that signs you in once, with all rights.
+
+    Whoever can write to the state folder can do this, and nobody else.
+    """
+    from kemudi.cli.console_login import owner_link
+
+    link = owner_link(repo, state.expanduser(), url.rstrip("/"))
+    if as_json:
+        print_json({"console_login": link})
+    else:
+        click.echo(link)

@@ -1,0 +1,91 @@
+"""The application: routes behind the gate, errors as problems, and nothing that is answered without a header."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
+
+from kemudi.console.access.gate import API, GatedRoute
+from kemudi.console.access.guard import BodyTooLargeError, Guard
+from kemudi.console.pages import frame, settings_list, sign_in, site
+from kemudi.console.parts import Parts
+from kemudi.console.problems import ProblemError, from_error, not_found
+from kemudi.schema.errors import KemudiError
+
+PAGES = (site, sign_in, settings_list)
+"""Modules with a function `routes(parts)`. A page is added by adding its module here."""
+
+
+def build_app(parts: Parts) -> ASGIApp:
+    """The application. Nothing is started here."""
+    app = make_api(parts)
+    return Guard(GZipMiddleware(app, minimum_size=600, compresslevel=6), parts.settings)
+
+
+def make_api(parts: Parts) -> FastAPI:
+    """The routes without what stands around them."""
+    app = FastAPI(title="Kemudi", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.gate = parts.gate
+    app.router.route_class = GatedRoute
+    for module in PAGES:
+        app.include_router(module.routes(parts))
+    _explain_errors(app, parts)
+    return app
+
+
+def _explain_errors(app: FastAPI, parts: Parts) -> None:
+    """The one boundary where errors become answers."""
+
+    def answer(request: Request, error: ProblemError) -> Response:
+        if request.url.path.startswith(API) or "text/html" not in request.headers.get("accept", ""):
+            return error.as_response(request.url.path)
+        return _page(request, parts, error)
+
+    @app.exception_handler(ProblemError)
+    async def problem(request: Request, error: ProblemError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(KemudiError)
+    async def explained(request: Request, error: KemudiError) -> Response:
+        return answer(request, from_error(error))
+
+    @app.exception_handler(BodyTooLargeError)
+    async def too_large(request: Request, _error: BodyTooLargeError) -> Response:
+        return answer(request, ProblemError(413, "too-large", "the request is too large"))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        # Without the input: it may be a secret that somebody typed.
+        errors = [
+            {"pointer": "#/" + "/".join(str(part) for part in each["loc"][1:]), "detail": each["msg"]}
+            for each in error.errors()
+        ]
+        return answer(request, ProblemError(422, "validation", "the request is not valid", errors=errors))
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            found = ProblemError(405, "method-not-allowed", "this address does not take that method")
+            found.headers = dict(error.headers or {})
+            return answer(request, found)
+        return answer(request, not_found())
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, _error: Exception) -> Response:
+        return answer(request, ProblemError(500, "internal", "the log of the console has the trace"))
+
+
+def _page(request: Request, parts: Parts, error: ProblemError) -> Response:
+    """An error as a person sees it: sign in first, arrive properly, or what is wrong."""
+    if error.status == 401 and request.method == "GET" and request.url.path != "/sign-in":
+        here = frame.here_of(request)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # A link from elsewhere arrives without the strict cookie; asking again from a page of ours brings it.
+            response: HTMLResponse = frame.plain(request, parts, "moved.html", to=here)
+            return response
+        return RedirectResponse(f"/sign-in?next={frame.quoted(here)}", status_code=303)
+    page = frame.plain(request, parts, "problem.html", status=error.status, problem=error)
+    page.headers.update(error.headers)
+    return page

@@ -1,0 +1,157 @@
+"""The chain git → daemon → Redis → services of one environment, as it stands now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kemudi.console.board import Board, EnvironmentBoard
+
+Tone = Literal["good", "warn", "bad", "quiet"]
+Word = Literal[
+    "live",
+    "drift",
+    "rejected",
+    "waiting",
+    "unsaved",
+    "paused",
+    "store",
+    "daemon",
+    "git",
+    "unserved",
+    "restart",
+    "behind",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process that reads settings, as it acknowledged.
+
+    Attributes:
+        service: Its service.
+        instance: Which of them.
+        revision: What it runs.
+        state: `current`, `behind` or `refused`.
+        reason: Why it refused.
+        restart: Settings that it has an older value of until it is restarted.
+        at: When it said so.
+    """
+
+    service: str
+    instance: str
+    revision: str | None
+    state: str
+    reason: str | None
+    restart: tuple[str, ...]
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One environment from git to the processes.
+
+    Attributes:
+        word: The most important thing to say.
+        tone: How bad that is.
+        head: Git's revision; None while git cannot be read.
+        applied: What Redis serves; None when nothing is, or that is not known.
+        applied_at: When it was published.
+        same: Whether the two are the same.
+        reachable: Whether the daemon answers.
+        served: Whether the daemon serves this environment.
+        store_ok: Whether Redis answers the daemon; None when that is not known.
+        processes: Those that are alive.
+        drifted: Number of settings that Redis has otherwise.
+        paused: Reason and end, while publishing is paused.
+        errors: Findings that keep the newest revision from being published.
+        rejected: The revision that they are in.
+        ready: The daemon's `Ready` condition.
+    """
+
+    word: Word
+    tone: Tone
+    head: str | None
+    applied: str | None
+    applied_at: str | None
+    same: bool
+    reachable: bool
+    served: bool
+    store_ok: bool | None
+    processes: tuple[Process, ...]
+    drifted: int
+    paused: Mapping[str, Any] | None
+    errors: tuple[Mapping[str, Any], ...]
+    rejected: str | None
+    ready: Mapping[str, Any]
+
+    @property
+    def current(self) -> int:
+        """How many processes run what Redis serves."""
+        return sum(process.state == "current" for process in self.processes)
+
+    @property
+    def restarts(self) -> tuple[Process, ...]:
+        """Processes that wait for a restart."""
+        return tuple(process for process in self.processes if process.restart)
+
+
+def chain_of(board: Board, here: EnvironmentBoard) -> Chain:
+    """The chain of one environment."""
+    status: Mapping[str, Any] = here.status or {}
+    ready: Mapping[str, Any] = next(
+        (each for each in status.get("conditions", ()) if each.get("type") == "Ready"), {}
+    )
+    store_ok = None if not status else ready.get("reason") != "StoreFailed"
+    processes = tuple(_process(client) for client in status.get("clients", ()))
+    word, tone = _word(board, here, store_ok, processes)
+    return Chain(
+        word=word,
+        tone=tone,
+        head=board.head if not board.git_problem else None,
+        applied=here.applied,
+        applied_at=(status.get("applied") or {}).get("at"),
+        same=here.applied is not None and not here.behind,
+        reachable=board.reachable,
+        served=here.status is not None,
+        store_ok=store_ok,
+        processes=processes,
+        drifted=here.count("drift"),
+        paused=status.get("paused"),
+        errors=tuple(status.get("errors", ())),
+        rejected=status.get("rejected"),
+        ready=ready,
+    )
+
+
+def _word(
+    board: Board, here: EnvironmentBoard, store_ok: bool | None, processes: tuple[Process, ...]
+) -> tuple[Word, Tone]:
+    """The worst first; each state has one word."""
+    status: Mapping[str, Any] = here.status or {}
+    ordered: tuple[tuple[bool, Word, Tone], ...] = (
+        (bool(board.git_problem), "git", "bad"),
+        (not board.reachable, "daemon", "bad"),
+        (here.status is None, "unserved", "quiet"),
+        (store_ok is False, "store", "bad"),
+        (bool(status.get("paused")), "paused", "warn"),
+        (bool(status.get("errors")), "rejected", "bad"),
+        (here.count("drift") > 0, "drift", "warn"),
+        (here.behind and (here.applied or "").startswith("worktree@"), "unsaved", "warn"),
+        (here.behind, "waiting", "warn"),
+        (any(process.state == "refused" for process in processes), "behind", "bad"),
+        (any(process.restart for process in processes), "restart", "warn"),
+        (any(process.state == "behind" for process in processes), "behind", "warn"),
+    )
+    return next(((word, tone) for holds, word, tone in ordered if holds), ("live", "good"))
+
+
+def _process(client: Mapping[str, Any]) -> Process:
+    return Process(
+        service=str(client.get("service", "")),
+        instance=str(client.get("instance", "")),
+        revision=client.get("revision"),
+        state=str(client.get("state", "")),
+        reason=client.get("reason"),
+        restart=tuple(client.get("restart_pending", ())),
+        at=client.get("at"),
+    )

@@ -1,0 +1,90 @@
+"""What routes work with, made once by `kemudi.console.runtime`."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from jinja2 import Environment
+
+from kemudi.console.access.gate import Gate, current_caller
+from kemudi.console.access.people import Caller
+from kemudi.console.access.rates import SignInRates
+from kemudi.console.access.sessions import Sessions
+from kemudi.console.audit import Audit, Outcome
+from kemudi.console.board import Board, EnvironmentBoard, Row
+from kemudi.console.desired import Desired
+from kemudi.console.events import Hub
+from kemudi.console.languages import Language
+from kemudi.console.observed import DaemonClient
+from kemudi.console.problems import not_found
+from kemudi.console.settings import ConsoleSettings
+from kemudi.console.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything behind the routes.
+
+    Attributes:
+        settings: What the console was told.
+        desired: Git.
+        daemon: The daemon's API.
+        watch: Holds the newest board.
+        hub: Events for open pages.
+        sessions: Of browsers.
+        gate: Who may.
+        rates: Of sign-in attempts.
+        audit: What was done and refused.
+        languages: By code.
+        templates: Jinja environments by language.
+    """
+
+    settings: ConsoleSettings
+    desired: Desired
+    daemon: DaemonClient
+    watch: Watch
+    hub: Hub
+    sessions: Sessions
+    gate: Gate
+    rates: SignInRates
+    audit: Audit
+    languages: dict[str, Language]
+    templates: dict[str, Environment]
+
+    @property
+    def board(self) -> Board:
+        """Everything at this moment; take it once for each request."""
+        return self.watch.board
+
+    def environment(self, board: Board, caller: Caller, env: str) -> EnvironmentBoard:
+        """One environment, by look-up. Raises ProblemError (404) also for one that is not shown to the caller."""
+        found = board.environments.get(env)
+        if found is None or not caller.sees(env):
+            raise not_found()
+        return found
+
+    def row(self, board: Board, caller: Caller, env: str, key: str) -> Row:
+        """One setting, by look-up. Raises ProblemError (404) likewise."""
+        found = self.environment(board, caller, env).rows.get(key)
+        if found is None or caller.role(env, found.category) is None:
+            raise not_found()
+        return found
+
+    def origins(self, board: Board, env: str) -> dict[str, object]:
+        """Who set each value of an environment last, by key."""
+        del board, env
+        return {}
+
+    def note(
+        self,
+        request: Request,
+        action: str,
+        outcome: Outcome,
+        *,
+        env: str = "",
+        key: str = "",
+        detail: str = "",
+    ) -> None:
+        """Write to the audit log what the caller did, or what was refused to them."""
+        address = request.client.host if request.client else ""
+        who = current_caller(request).person.login
+        self.audit.note(who, action, outcome, env=env, key=key, detail=detail, address=address)

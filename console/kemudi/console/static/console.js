@@ -1,0 +1,250 @@
+// Makes pages that work without it nicer: live filter, dialogs, live rows. No value is ever built into markup here.
+const FRAGMENT = { "X-Kemudi-Fragment": "1" };
+const rules = window.trustedTypes?.createPolicy("kemudi", {
+  createHTML: (text) => text,
+  createScriptURL: (url) => {
+    if (!url.startsWith("/static/live.js")) throw new TypeError(url);
+    return url;
+  },
+});
+
+/** What the server rendered, as nodes. The only place where text becomes markup. */
+function parsed(text) {
+  return new DOMParser().parseFromString(rules ? rules.createHTML(text) : text, "text/html");
+}
+
+async function fetched(url, options = {}) {
+  const answer = await fetch(url, { ...options, headers: { ...FRAGMENT, Accept: "text/html", ...options.headers } });
+  if (answer.redirected && new URL(answer.url).pathname === "/sign-in") location.reload();
+  return answer;
+}
+
+/* Live filter ------------------------------------------------------------------------------------------------- */
+function replaceList(text) {
+  const list = parsed(text).getElementById("list");
+  const old = document.getElementById("list");
+  if (list && old) old.replaceWith(document.adoptNode(list));
+}
+
+function liveFilter(form) {
+  let waiting = 0;
+  let newest = 0;
+  const run = async () => {
+    const asked = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const url = `${location.pathname}?${asked}`;
+    const mine = ++newest;
+    const dim = setTimeout(() => document.getElementById("list")?.setAttribute("aria-busy", "true"), 300);
+    try {
+      const answer = await fetched(url);
+      if (mine === newest && answer.ok) {
+        replaceList(await answer.text());
+        history.replaceState(null, "", url);
+      }
+    } finally {
+      clearTimeout(dim);
+    }
+  };
+  form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(run, 120); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(waiting); run(); });
+}
+
+/* Dialogs ----------------------------------------------------------------------------------------------------- */
+const dialog = document.getElementById("dialog");
+let opener = null;
+
+function show(text) {
+  const form = parsed(text).querySelector("[data-change]");
+  if (!form) return false;
+  dialog.replaceChildren(document.adoptNode(form));
+  if (!dialog.open) dialog.showModal();
+  const wrong = dialog.querySelector("[aria-invalid=true]");
+  (wrong ?? dialog.querySelector("[autofocus]"))?.focus();
+  return true;
+}
+
+async function openDialog(url, from) {
+  opener = from;
+  const answer = await fetched(url);
+  if (!show(await answer.text())) location.assign(url);
+}
+
+async function send(form, button) {
+  const body = new URLSearchParams(new FormData(form, button));
+  for (const each of form.querySelectorAll("button")) each.disabled = true;
+  const answer = await fetched(form.action, { method: "POST", body, redirect: "follow" });
+  if (answer.redirected) {
+    dialog.close();
+    stalePage = true;
+    await pump();
+    if (!document.querySelector("[data-row]")) location.assign(answer.url);
+    return;
+  }
+  if (!show(await answer.text())) location.assign(form.action);
+}
+
+let previewTimer = 0;
+async function preview(form) {
+  const body = new URLSearchParams(new FormData(form));
+  body.set("action", "preview");
+  const answer = await fetched(form.action, { method: "POST", body });
+  const now = parsed(await answer.text()).querySelector("[data-change]");
+  const mine = form.querySelector("[data-preview]");
+  const theirs = now?.querySelector("[data-preview]");
+  if (!mine || !theirs || !form.isConnected) return;
+  mine.replaceWith(document.adoptNode(theirs));
+}
+
+dialog?.addEventListener("input", (event) => {
+  const form = event.target.closest("[data-change]");
+  if (!form) return;
+  // What was previewed is no longer what would be saved.
+  for (const each of form.querySelectorAll("[data-save]")) each.disabled = true;
+  clearTimeout(previewTimer);
+  previewTimer = setTimeout(() => preview(form), 250);
+});
+dialog?.addEventListener("close", () => {
+  clearTimeout(previewTimer);
+  const row = opener?.closest("[data-row]")?.dataset.row;
+  const back = opener?.isConnected ? opener : row && document.querySelector(`#row-${CSS.escape(row)} :is(a.edit, button.switch)`);
+  back?.focus();
+});
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-dialog]");
+  if (link && dialog && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    openDialog(link.href, link);
+  }
+  const cancel = event.target.closest("[data-cancel]");
+  if (cancel && dialog?.contains(cancel)) { event.preventDefault(); dialog.close(); }
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.matches("form[data-dialog]") && dialog) {
+    event.preventDefault();
+    openDialog(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`, event.submitter);
+  } else if (dialog?.contains(form)) {
+    event.preventDefault();
+    send(form, event.submitter);
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.target.matches("input, textarea, select") || dialog?.open) return;
+  const search = document.querySelector("[data-slash]");
+  if (search) { event.preventDefault(); search.focus(); }
+});
+
+/* Live rows: what is stale is noted, one request is under way at a time, and the newest state wins ---------------- */
+const staleRows = new Set();
+let staleFrame = false;
+let stalePage = false;
+let pumping = false;
+const FRAME = ["#banners", "#live", "#top > a.badge", "#top > .muted", ".side ul", ".side .foot"];
+
+async function refreshRow(key) {
+  const old = document.getElementById(`row-${key}`);
+  if (!old) return;
+  const answer = await fetched(`/e/${document.body.dataset.env}/settings/${encodeURIComponent(key)}/row`);
+  const row = answer.ok ? parsed(await answer.text()).getElementById(`row-${key}`) : null;
+  if (!row) { old.remove(); return; }
+  const now = document.adoptNode(row);
+  const had = old.contains(document.activeElement);
+  now.classList.add("changed");
+  old.replaceWith(now);
+  if (had) now.querySelector("a.edit, button.switch, a")?.focus();
+}
+
+async function refreshParts(names) {
+  const answer = await fetched(location.href, { headers: { "X-Kemudi-Fragment": "" } });
+  if (!answer.ok) return;
+  const page = parsed(await answer.text());
+  for (const name of names) {
+    const now = page.querySelector(name);
+    const old = document.querySelector(name);
+    if (now && old && !old.contains(document.activeElement)) old.replaceWith(document.adoptNode(now));
+  }
+}
+
+async function pump() {
+  if (pumping) return;
+  pumping = true;
+  try {
+    while (stalePage || staleFrame || staleRows.size) {
+      if (stalePage || staleRows.size > 20) {
+        stalePage = staleFrame = false;
+        staleRows.clear();
+        await refreshParts([...FRAME, "#list"]);
+      } else if (staleRows.size) {
+        const key = staleRows.values().next().value;
+        staleRows.delete(key);
+        await refreshRow(key);
+      } else {
+        staleFrame = false;
+        await refreshParts(FRAME);
+      }
+    }
+  } catch {
+    pulse(false);
+  } finally {
+    pumping = false;
+  }
+}
+
+function pulse(live) {
+  const pill = document.getElementById("pulse");
+  if (!pill) return;
+  const said = live ? document.body.dataset.live : document.body.dataset.reconnecting;
+  pill.hidden = false;
+  if (pill.textContent !== said) pill.textContent = said;
+  pill.className = `badge ${live ? "good" : "warn"}`;
+}
+
+let lost = false;
+function heard(message) {
+  if (message.kind === "lost") {
+    lost = true;
+    pulse(false);
+    return;
+  }
+  if (message.kind === "open") {
+    pulse(true);
+    stalePage ||= lost; // what happened meanwhile is not known
+    lost = false;
+  } else if (message.kind === "row") {
+    if (message.env === document.body.dataset.env) staleRows.add(message.key);
+  } else if (message.kind === "frame") {
+    staleFrame = true;
+  } else {
+    stalePage = true;
+  }
+  pump();
+}
+
+function listen() {
+  if (!document.body.dataset.worker) return;
+  const url = document.body.dataset.worker;
+  if (window.SharedWorker) {
+    const worker = new SharedWorker(rules ? rules.createScriptURL(url) : url, { name: "kemudi" });
+    worker.port.addEventListener("message", (event) => heard(event.data));
+    worker.port.start();
+    addEventListener("pagehide", () => worker.port.postMessage("bye"));
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+    return;
+  }
+  let source = null;
+  const open = () => {
+    source = new EventSource("/api/v1/events");
+    source.addEventListener("open", () => heard({ kind: "open" }));
+    source.addEventListener("row", (event) => heard({ kind: "row", ...JSON.parse(event.data) }));
+    source.addEventListener("frame", () => heard({ kind: "frame" }));
+    source.addEventListener("refresh", () => heard({ kind: "refresh" }));
+    source.addEventListener("error", () => heard({ kind: "lost" }));
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { source?.close(); source = null; lost = true; } else if (!source) open();
+  });
+  if (!document.hidden) open();
+}
+
+for (const form of document.querySelectorAll("form[data-filter]")) liveFilter(form);
+listen();

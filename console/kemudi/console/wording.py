@@ -1,0 +1,71 @@
+"""What a setting takes, and what is wrong with a value, in words and in the language of the reader."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from kemudi.console.languages import Language
+from kemudi.schema.contract import SettingSpec
+
+
+def must_be(spec: SettingSpec, words: Language) -> str:
+    """`a whole number from 1 to 10,000`: what fits the contract of a setting."""
+    schema = spec.schema
+    if "enum" in schema:
+        choices = cast("list[object]", schema["enum"])
+        return words.gettext("one of %(choices)s") % {"choices": ", ".join(str(each) for each in choices)}
+    said = _kind(spec.type, words)
+    limits = _limits(schema, words)
+    return f"{said} {limits}" if limits else said
+
+
+def complaint(spec: SettingSpec, words: Language) -> str:
+    """The sentence beside a field whose value does not fit."""
+    return words.gettext("Must be %(expected)s.") % {"expected": must_be(spec, words)}
+
+
+def unit_of(unit: str | None, words: Language) -> str:
+    """A unit as people say it; a unit that is not known here stays as the contract has it."""
+    known = {
+        "seconds": words.gettext("seconds"),
+        "rows": words.gettext("rows"),
+        "requests a minute": words.gettext("requests a minute"),
+        "bytes": words.gettext("bytes"),
+        "milliseconds": words.gettext("milliseconds"),
+    }
+    return known.get(unit or "", unit or "")
+
+
+def _kind(kind: str, words: Language) -> str:
+    known = {
+        "integer": words.gettext("a whole number"),
+        "number": words.gettext("a number"),
+        "string": words.gettext("text"),
+        "boolean": words.gettext("on or off"),
+        "array": words.gettext("a JSON list, such as [1, 2]"),
+        "object": words.gettext('a JSON object, such as {"a": 1}'),
+    }
+    return known.get(kind, words.gettext("JSON that fits the contract"))
+
+
+def _limits(schema: Mapping[str, Any], words: Language) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    shortest, longest = schema.get("minLength"), schema.get("maxLength")
+    if low is not None and high is not None:
+        return words.gettext("from %(low)s to %(high)s") % {
+            "low": words.number(low),
+            "high": words.number(high),
+        }
+    if low is not None:
+        return words.gettext("of at least %(low)s") % {"low": words.number(low)}
+    if high is not None:
+        return words.gettext("of at most %(high)s") % {"high": words.number(high)}
+    if shortest is not None and longest is not None:
+        said = words.gettext("of %(low)s to %(high)s characters")
+        return said % {"low": words.number(shortest), "high": words.number(longest)}
+    if longest is not None:
+        return words.gettext("of at most %(high)s characters") % {"high": words.number(longest)}
+    if shortest is not None:
+        return words.gettext("of at least %(low)s characters") % {"low": words.number(shortest)}
+    if isinstance(schema.get("pattern"), str):
+        return words.gettext("that matches %(pattern)s") % {"pattern": schema["pattern"]}
+    return ""
