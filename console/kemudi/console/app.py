@@ -9,6 +9,8 @@ from starlette.types import ASGIApp
 
 from kemudi.console.access.gate import API, GatedRoute
 from kemudi.console.access.guard import BodyTooLargeError, Guard
+from kemudi.console.api import events as api_events
+from kemudi.console.api import settings as api_settings
 from kemudi.console.pages import frame, settings_list, sign_in, site
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
@@ -16,6 +18,9 @@ from kemudi.schema.errors import KemudiError
 
 PAGES = (site, sign_in, settings_list)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
+
+API_GROUPS = (api_settings, api_events)
+"""The same for the REST API."""
 
 
 def build_app(parts: Parts) -> ASGIApp:
@@ -29,7 +34,7 @@ def make_api(parts: Parts) -> FastAPI:
     app = FastAPI(title="Kemudi", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gate = parts.gate
     app.router.route_class = GatedRoute
-    for module in PAGES:
+    for module in (*PAGES, *API_GROUPS):
         app.include_router(module.routes(parts))
     _explain_errors(app, parts)
     return app

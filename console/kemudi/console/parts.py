@@ -1,5 +1,6 @@
 """What routes work with, made once by `kemudi.console.runtime`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -16,6 +17,7 @@ from kemudi.console.events import Hub
 from kemudi.console.languages import Language
 from kemudi.console.observed import DaemonClient
 from kemudi.console.problems import not_found
+from kemudi.console.provenance import Origin, Provenance
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.watch import Watch
 
@@ -36,6 +38,7 @@ class Parts:
         audit: What was done and refused.
         languages: By code.
         templates: Jinja environments by language.
+        provenance: Who set which value.
     """
 
     settings: ConsoleSettings
@@ -49,6 +52,7 @@ class Parts:
     audit: Audit
     languages: dict[str, Language]
     templates: dict[str, Environment]
+    provenance: Provenance
 
     @property
     def board(self) -> Board:
@@ -69,10 +73,9 @@ class Parts:
             raise not_found()
         return found
 
-    def origins(self, board: Board, env: str) -> dict[str, object]:
+    def origins(self, board: Board, env: str) -> Mapping[str, Origin]:
         """Who set each value of an environment last, by key."""
-        del board, env
-        return {}
+        return self.provenance.of(board, env)
 
     def note(
         self,

@@ -20,6 +20,7 @@ from kemudi.console.languages import load_languages
 from kemudi.console.logs import make_log
 from kemudi.console.observed import DaemonClient
 from kemudi.console.parts import Parts
+from kemudi.console.provenance import Provenance
 from kemudi.console.rendering import make_templates
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.watch import Watch
@@ -95,6 +96,7 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             audit=audit,
             languages=languages,
             templates=make_templates(languages),
+            provenance=Provenance(),
         )
 
 

@@ -107,20 +107,29 @@ def serve(
 
 
 @console_command.command("login")
+@click.option(
+    "--up",
+    "folder",
+    type=PATH,
+    is_flag=False,
+    flag_value=Path(".kemudi/up"),
+    metavar="[DIR]",
+    help="For a running `kemudi up`, by its folder; the options below are known then.",
+)
 @repo_option
 @state_option
 @click.option(
     "--url", default=f"http://127.0.0.1:{CONSOLE_PORT}", show_default=True, help="Where the console answers."
 )
 @json_option
-def login(repo: Path, state: Path, url: str, as_json: bool) -> None:
+def login(folder: Path | None, repo: Path, state: Path, url: str, as_json: bool) -> None:
     """Print a link that signs you in once, with all rights.
 
     Whoever can write to the state folder can do this, and nobody else.
     """
-    from kemudi.cli.console_login import owner_link
+    from kemudi.cli.console_login import link_of_up, owner_link
 
-    link = owner_link(repo, state.expanduser(), url.rstrip("/"))
+    link = link_of_up(folder) if folder is not None else owner_link(repo, state.expanduser(), url.rstrip("/"))
     if as_json:
         print_json({"console_login": link})
     else:

@@ -44,6 +44,11 @@ class Layout:
         return self.root / "state"
 
     @property
+    def console(self) -> Path:
+        """Sessions, sign-in links and audit log of the console."""
+        return self.state / "console"
+
+    @property
     def registry(self) -> Path:
         """The SQLite registry of students."""
         return self.root / "registry.db"

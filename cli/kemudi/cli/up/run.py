@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from kemudi.cli.console_login import owner_link
 from kemudi.cli.keys import KeyFiles
 from kemudi.cli.up import redis_server
 from kemudi.cli.up.layout import Layout, claim, write_private
@@ -60,6 +61,8 @@ class Running:
             "",
             f"Kemudi is running in {shown}. Ctrl-C stops everything.",
             "",
+            f"  console        {self.endpoints['console_login']}",
+            f"                 a link works once; the next one: {program} console login --up {shown}",
             f"  graph service  {graph}",
             f"  daemon         {self.endpoints['daemon']}",
             f"  config repo    {shown}/config",
@@ -107,13 +110,15 @@ def bring_up(choices: Choices, say: Say) -> Iterator[Running]:
 
 
 def _start_all(choices: Choices, layout: Layout, supervisor: Supervisor, say: Say) -> Running:
-    graph_port = free_port(choices.port + 1)
-    daemon_port = free_port(choices.port + 2, taken={graph_port})
+    console_port = free_port(choices.port)
+    graph_port = free_port(choices.port + 1, taken={console_port})
+    daemon_port = free_port(choices.port + 2, taken={console_port, graph_port})
+    console = f"http://{LOOPBACK}:{console_port}"
     daemon, graph = f"http://{LOOPBACK}:{daemon_port}", f"http://{LOOPBACK}:{graph_port}"
     keys = store_keys(layout)
     say(f"config repo: {seed(layout, keys, _neo4j_settings(choices))}")
     redis_url = choices.redis_url or _start_redis(
-        layout, supervisor, choices.port + 3, {graph_port, daemon_port}, say
+        layout, supervisor, choices.port + 3, {console_port, graph_port, daemon_port}, say
     )
     client_env = {
         "KEMUDI_ENV": ENVIRONMENT,
@@ -133,6 +138,8 @@ def _start_all(choices: Choices, layout: Layout, supervisor: Supervisor, say: Sa
         _make_registry(registry, say)
     child = _graph(layout, client_env, graph_port, registry, embedded=choices.neo4j_uri is None)
     supervisor.start(child, lambda: _ready(graph), START_SECONDS)
+    say("console: starting")
+    supervisor.start(_console(layout, daemon, console_port), lambda: _ready(console), START_SECONDS)
     say("first sync: running")
     _wait_for_sync(graph, supervisor)
     endpoints = {
@@ -141,6 +148,8 @@ def _start_all(choices: Choices, layout: Layout, supervisor: Supervisor, say: Sa
         "repo": str(layout.repo),
         "daemon": daemon,
         "graph": graph,
+        "console": console,
+        "console_login": owner_link(layout.repo, layout.console, console),
         "sample_nim": _sample(registry),
         "client_env": client_env,
     }
@@ -199,6 +208,12 @@ def _graph(layout: Layout, client_env: dict[str, str], port: int, registry: str,
     if embedded:
         argv += ["--ladybug", str(layout.graph)]
     return Child("the graph service", argv, env, layout.logs / "graph.log")
+
+
+def _console(layout: Layout, daemon: str, port: int) -> Child:
+    argv = [sys.executable, "-m", "kemudi.cli", "console", "serve", "--port", str(port)]
+    argv += ["--repo", str(layout.repo), "--daemon", daemon, "--state", str(layout.console)]
+    return Child("the console", argv, base_environment(), layout.logs / "console.log")
 
 
 def _ready(base: str) -> bool:

@@ -1,0 +1,188 @@
+"""What the API takes and answers, as pydantic models: `openapi.json` is made of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kemudi.console.board import Row, RowState
+from kemudi.console.provenance import Origin
+
+Reason = Annotated[str, Field(max_length=4000, description="Why; it becomes the body of the commit message.")]
+
+
+class Sent(BaseModel):
+    """What is sent has no other members than these."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SetBy(BaseModel):
+    """The commit that set a value."""
+
+    revision: str
+    author: str
+    at: str
+    reason: str
+
+
+class SettingOut(BaseModel):
+    """One setting in one environment. A sensitive one has neither `value` nor `served`."""
+
+    environment: str
+    key: str
+    category: str
+    description: str
+    type: str
+    unit: str | None
+    sensitive: bool
+    requires_restart: bool
+    owner: str | None
+    is_set: bool
+    value: Any = Field(description="What git says; null for a sensitive setting.")
+    served: Any = Field(description="What the daemon published; null when that is not known.")
+    state: RowState
+    restart_pending: list[str] = Field(
+        description="Services that keep an older value until they are restarted."
+    )
+    layer: str
+    source: dict[str, Any] | None
+    set_by: SetBy | None
+    etag: str
+
+
+class SettingPage(BaseModel):
+    """A part of the list; `next` is the cursor of what follows."""
+
+    items: list[SettingOut]
+    next: str | None
+    revision: str | None
+
+
+class EnvironmentOut(BaseModel):
+    """One environment as a whole."""
+
+    name: str
+    settings: int
+    role: str | None
+    applied: str | None
+    state: str
+    drifted: int
+
+
+class EnvironmentList(BaseModel):
+    """All environments that the caller may see, in promotion order."""
+
+    items: list[EnvironmentOut]
+    revision: str | None
+
+
+class ChangeIn(Sent):
+    """One setting of a change: a new value, or none at all, so that the layers below show through."""
+
+    key: str = Field(max_length=200)
+    value: Any = Field(default=None, description="The new value. A sensitive one is sealed on the way.")
+    unset: bool = Field(default=False, description="Take the line out of the layer instead.")
+    layer: str | None = Field(default=None, description="Which layer; by default the environment's own.")
+
+
+class SettingIn(Sent):
+    """A new value for one setting."""
+
+    value: Any = None
+    unset: bool = False
+    layer: str | None = None
+    reason: Reason = ""
+    mode: Literal["commit", "propose"] = "commit"
+
+
+class PlanIn(Sent):
+    """What to plan. Nothing happens."""
+
+    env: str
+    changes: list[ChangeIn] = Field(min_length=1, max_length=500)
+    reason: Reason = ""
+
+
+class ChangesIn(PlanIn):
+    """What to change, in one commit."""
+
+    mode: Literal["commit", "propose"] = "commit"
+
+
+class RollbackIn(Sent):
+    """Which revision of a setting to go back to, by a new commit."""
+
+    env: str
+    revision: str = Field(max_length=80)
+    reason: Reason = ""
+    mode: Literal["commit", "propose"] = "commit"
+
+
+class PauseIn(Sent):
+    """Why publishing stops, and when it goes on by itself."""
+
+    env: str
+    reason: str = Field(min_length=1, max_length=500)
+    until: str = Field(description="RFC 3339")
+
+
+class EnvironmentIn(Sent):
+    """Which environment."""
+
+    env: str
+
+
+class MergeIn(Sent):
+    """Nothing more is needed."""
+
+
+class PlanOut(BaseModel):
+    """A plan as `kemudi plan --format json` prints it, with its text and the diff that the commit will contain."""
+
+    plan: dict[str, Any]
+    text: str
+    diff: str
+    refused: list[dict[str, Any]] = Field(description="What the policies hold against it.")
+    needs: dict[str, Any] = Field(description="What it takes: approvals, a reason, a proposal.")
+
+
+class ChangeOut(BaseModel):
+    """What became of a change. `requires_restart` names the settings that a running process keeps."""
+
+    id: str
+    state: Literal["committed", "proposed", "unchanged", "merged", "withdrawn"]
+    revision: str | None
+    branch: str
+    pushed: bool | None
+    requires_restart: list[str]
+
+
+def setting_out(row: Row, origin: Origin | None) -> SettingOut:
+    """A row for the wire; the row holds no secret."""
+    return SettingOut(
+        environment=row.env,
+        key=row.key,
+        category=row.category,
+        description=row.spec.description,
+        type=row.spec.type,
+        unit=row.spec.unit,
+        sensitive=row.spec.sensitive,
+        requires_restart=row.spec.requires_restart,
+        owner=row.spec.owner,
+        is_set=row.is_set,
+        value=row.value,
+        served=row.served,
+        state=row.state,
+        restart_pending=list(row.restart),
+        layer=row.layer,
+        source={"file": row.file, "line": row.line} if row.file else None,
+        set_by=None if origin is None else set_by(origin),
+        etag=row.etag,
+    )
+
+
+def set_by(origin: Origin) -> SetBy:
+    """The commit that set a value, for the wire."""
+    return SetBy(
+        revision=origin.revision, author=origin.author_name, at=origin.at.isoformat(), reason=origin.reason
+    )
