@@ -18,6 +18,13 @@ def environments(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     return [name for name in names if name.startswith(incomplete)]
 
 
+def layers(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of layers."""
+    state = _state(ctx)
+    names = () if state is None or state.manifest is None else state.manifest.layers
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Keys of settings, whatever the case typed so far."""
     state = _state(ctx)

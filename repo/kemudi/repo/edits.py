@@ -9,7 +9,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from kemudi.repo.loose import read_regular, replace_file
 from kemudi.schema.documents import JSON, Document, read_document
+from kemudi.schema.envelope import is_sealed
 from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.refusals import LIMIT_BYTES
 from kemudi.schema.scalars import read_plain
@@ -42,6 +43,16 @@ def unset_value(path: Path, key: str) -> bool:
     if not path.exists():
         return False
     return _edit(path, lambda text: without_key(text, key, file=path.name))
+
+
+def set_sealed(path: Path, sealed: Mapping[str, str]) -> bool:
+    """Replace the sealed texts of many keys in one pass. Raises as `set_value`."""
+    return _edit(path, lambda text: _with_sealed(text, sealed, file=path.name))
+
+
+def rename_key(path: Path, key: str, new: str) -> bool:
+    """Give a top-level key another name on its line. Raises UsageError when `new` is there too; else as `set_value`."""
+    return _edit(path, lambda text: _with_name(text, key, new, file=path.name))
 
 
 def with_value(text: str, key: str, value: JSON, *, file: str = "") -> str:
@@ -80,6 +91,30 @@ def without_key(text: str, key: str, *, file: str = "") -> str:
     end = text.find("\n", _end(text, span[1]))
     after = text[:start] + (text[end + 1 :] if end >= 0 else "")
     _check(before, _document(after, file), key, None, removed=True)
+    return after
+
+
+def _with_sealed(text: str, sealed: Mapping[str, str], *, file: str) -> str:
+    before = _document(text, file)
+    known = {str(before.values[key]): new for key, new in sealed.items() if is_sealed(before.values.get(key))}
+    after = _SEALED.sub(lambda found: known.get(found[0], found[0]), text)
+    if not _same({**before.values, **sealed}, dict(_document(after, file).values)):
+        raise UsageError(f"{file} cannot be written without touching more; set its values one by one")
+    return after
+
+
+def _with_name(text: str, key: str, new: str, *, file: str) -> str:
+    before = _document(text, file)
+    root = _compose(text)
+    span = None if root is None else _span(root, key)
+    if span is None or new in before.values:
+        raise UsageError(
+            f"{file} sets {new} already" if new in before.values else f"{file} does not set {key}"
+        )
+    after = text[: span[0].start_mark.index] + _text(new, "", flow=True) + text[span[0].end_mark.index :]
+    wanted = {new if name == key else name: value for name, value in before.values.items()}
+    if not _same(wanted, dict(_document(after, file).values)):
+        raise UsageError(f"{key} cannot be renamed in {file}; edit it by hand")
     return after
 
 

@@ -1,11 +1,24 @@
 """One setting sealed for its place in a config repo: the state says for whom, what type, and where it stands."""
 
-from kemudi.repo.secrets import seal
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from kemudi.repo.errors import UnsealError, WrongSealedTypeError
+from kemudi.repo.secrets import seal, unseal
 from kemudi.schema.contract import Contract, SettingSpec
-from kemudi.schema.documents import JSON
-from kemudi.schema.envelope import Context
+from kemudi.schema.documents import JSON, Place
+from kemudi.schema.envelope import (
+    Context,
+    Envelope,
+    MalformedEnvelopeError,
+    context_digest,
+    is_sealed,
+    recipients_digest,
+)
 from kemudi.schema.errors import FindingsError, UsageError
+from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.paths import values_path
 from kemudi.schema.secret import Secret
 from kemudi.schema.state import ConfigState
 
@@ -64,3 +77,116 @@ def readers_of(state: ConfigState, layer: str) -> dict[str, str]:
     if state.manifest is None or state.recipients is None:
         raise FindingsError("kemudi.yaml or recipients.yaml is not valid", state.findings)
     return {each.name: each.key for each in state.recipients.for_layer(layer, state.manifest)}
+
+
+def open_setting(
+    state: ConfigState, layer: str, key: str, text: str, identities: Sequence[str]
+) -> Secret[JSON]:
+    """The plaintext of a sealed line, held against the place where it stands and against its contract.
+
+    Raises UnsealError's family, UsageError, FindingsError; no message holds the value.
+    """
+    contract, spec = sensitive_setting(state, key)
+    context = context_of(state, layer, key)
+    _, value = unseal(text, context, identities, kind=spec.type, readers=readers_of(state, layer))
+    value = contract.normalise(key, value)
+    if contract.check_value(key, value):
+        raise WrongSealedTypeError(f"the sealed value of {key} in {layer} does not fit its contract")
+    return Secret(value)
+
+
+class StoredSecret(NamedTuple):
+    """A sensitive setting in one layer, as it stands in its file.
+
+    Attributes:
+        layer: `base`, or an environment's overlay.
+        category: Of its contract.
+        key: The setting.
+        place: Where its value stands.
+        text: `ENC[…]`, damaged or not; None where no sealed text stands. Plaintext is never held.
+    """
+
+    layer: str
+    category: str
+    key: str
+    place: Place
+    text: str | None
+
+
+def stored_secrets(state: ConfigState, layer: str | None = None) -> Iterator[StoredSecret]:
+    """Every sensitive setting that a layer (or all) sets, in the order of layers, categories and lines."""
+    layers = state.manifest.layers if state.manifest is not None else ()
+    for each in layers:
+        for category, contract in state.contracts.items():
+            document = state.document(values_path(each, category))
+            if document is None or layer not in (None, each):
+                continue
+            for key, value in document.values.items():
+                if key in contract.sensitive:
+                    text = value if isinstance(value, str) and is_sealed(value) else None
+                    yield StoredSecret(each, category, key, document.place_of_value(key), text)
+
+
+def is_current(state: ConfigState, layer: str, key: str, text: str) -> bool:
+    """Whether a sealed line was sealed for its place and for the recipients of now, as far as its text says."""
+    try:
+        envelope = Envelope.parse(text)
+    except MalformedEnvelopeError:
+        return False
+    keys = set(readers_of(state, layer).values())
+    right_place = envelope.at == context_digest(context_of(state, layer, key))
+    return right_place and envelope.rs == recipients_digest(keys) and envelope.stanzas == len(keys)
+
+
+def would_change(
+    state: ConfigState, layer: str, key: str, value: JSON, text: str | None, identities: Sequence[str]
+) -> bool:
+    """Whether sealing `value` anew is needed; a line that cannot be opened here is always sealed anew."""
+    if text is None or not identities or not is_current(state, layer, key, text):
+        return True
+    try:
+        return open_setting(state, layer, key, text, identities) != Secret(value)
+    except UnsealError:
+        return True
+
+
+class StoredStatus(NamedTuple):
+    """A sensitive line, and what is to be said of it without any key.
+
+    Attributes:
+        stored: The line.
+        readers: Names of those whom its layer is sealed to now.
+        problems: Errors at this line; none = as it should be.
+    """
+
+    stored: StoredSecret
+    readers: tuple[str, ...]
+    problems: tuple[Finding, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        stored = self.stored
+        return {
+            "layer": stored.layer,
+            "category": stored.category,
+            "key": stored.key,
+            "file": stored.place.file,
+            "line": stored.place.line,
+            "recipients": list(self.readers),
+            "problems": [finding.as_json() for finding in self.problems],
+        }
+
+
+def status_of(state: ConfigState, layer: str | None = None) -> tuple[StoredStatus, ...]:
+    """Every sensitive line with what validation says of it. Raises FindingsError without manifest or recipients."""
+    errors: dict[tuple[str, str | None], list[Finding]] = {}
+    for finding in state.findings:
+        if finding.severity == "error":
+            errors.setdefault((finding.file, finding.key), []).append(finding)
+    readers = {
+        each: tuple(readers_of(state, each)) for each in (state.manifest.layers if state.manifest else ())
+    }
+    return tuple(
+        StoredStatus(stored, readers[stored.layer], tuple(errors.get((stored.place.file, stored.key), ())))
+        for stored in stored_secrets(state, layer)
+    )

@@ -110,6 +110,23 @@ def unseal(
     return sealed_kind, value
 
 
+def open_anywhere(envelope: Envelope, identities: Sequence[str]) -> tuple[Context, str, JSON]:
+    """The place, type and plaintext that were sealed, wherever the text stands: for looking at old commits.
+
+    Never for serving: nothing is compared with a place but the digest in the clear. Raises UnsealError's family.
+    """
+    payload = _opened(envelope, Context("", "a file", "", "a sealed value"), identities, None)
+    try:
+        context, kind, value = decode_payload(payload)
+    except ValueError as error:
+        raise DamagedSealError(str(error)) from None
+    if envelope.at != context_digest(context):
+        raise WrongContextError(
+            f"the sealed value of {context.key} says in the clear that it is for another place"
+        )
+    return context, kind, value
+
+
 def load_identities(path: Path) -> tuple[str, ...]:
     """The identities in a file: lines of `AGE-SECRET-KEY-1…`, or one SSH private key.
 
