@@ -49,4 +49,5 @@ def acknowledgement(
         keys_read=tuple(sorted(serving.keys_read)),
         at=utc_text(),
         refused_revision=refused_revision,
+        key_ids=serving.key_ids,
     )

@@ -10,7 +10,6 @@ from typing import Final, TypedDict
 from kemudi.client.client import Client
 from kemudi.client.disk import DiskCopy, copy_path
 from kemudi.client.errors import CopyRefusedError
-from kemudi.client.keyfiles import KeyFile
 from kemudi.client.loader import LoadRefusedError, SnapshotLoader
 from kemudi.client.refresh import Pace, Refresher
 from kemudi.client.secrets import SecretReader
@@ -18,6 +17,7 @@ from kemudi.client.serving import Serving
 from kemudi.client.settings import ClientSettings, Contracts
 from kemudi.client.snapshot import CategoryData, Snapshot
 from kemudi.store.errors import SnapshotRefusedError
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.redis import RedisStore
 from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import VerifyKeys

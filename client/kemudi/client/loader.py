@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from kemudi.client.keyfiles import KeyFile
 from kemudi.client.snapshot import CategoryData, Snapshot, Source
 from kemudi.schema.errors import RefusedError
 from kemudi.store.base import SnapshotReader
 from kemudi.store.errors import ManifestRefusedError, RefusalReason, SnapshotRefusedError
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.manifest import Manifest
 from kemudi.store.signing import VerifyKeys
 from kemudi.store.snapshot import load_category

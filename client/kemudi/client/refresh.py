@@ -39,6 +39,7 @@ class Pace:
         again: Until the next look after something could not be trusted or had gone.
         ask_again: Until a refused snapshot is offered again.
         copy_after: From a swap to the disk copy; later swaps do not push it back.
+        keys: Between two looks at the keyset file.
     """
 
     poll_least: float = 5.0
@@ -46,6 +47,7 @@ class Pace:
     again: float = 1.0
     ask_again: float = 30.0
     copy_after: float = 1.0
+    keys: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Refresher:
         self._hints: HintStream = self._store.hints()
         self._thread: threading.Thread | None = None
         self._acknowledged: Acknowledgement | None = None
-        self._look_at = self._speak_at = self._copy_at = 0.0
+        self._look_at = self._speak_at = self._copy_at = self._keys_at = 0.0
         self.instance = new_instance()
         self.looked = threading.Event()
         self.loaded = threading.Event()
@@ -171,12 +173,16 @@ class Refresher:
                 _log.error("a turn of the refresh thread failed; it goes on", exc_info=True)
                 self._look_at = time.monotonic() + self._pace.again
             self.looked.set()
-            due = min(self._look_at, self._speak_at, *self._copy_due())
+            due = min(self._look_at, self._speak_at, self._keys_at, *self._copy_due())
             if self._hints.wait(max(0.0, due - time.monotonic())):
                 self._look_at = 0.0
 
     def _turn(self) -> None:
         now = time.monotonic()
+        if now >= self._keys_at:
+            self._keys_at = now + self._pace.keys
+            if self._serving.refresh_keys():
+                self._speak_at = 0.0
         if now >= self._look_at:
             self._look_at = now + random.uniform(self._pace.poll_least, self._pace.poll_most)  # noqa: S311 - jitter
             self._look()

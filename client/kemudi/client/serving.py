@@ -88,6 +88,15 @@ class Serving:
         """The settings that the process has read so far."""
         return frozenset(self._seen.copy())
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The keys at rest that the process holds."""
+        return self._secrets.key_ids
+
+    def refresh_keys(self) -> bool:
+        """Read a replaced keyset file again. True when there are other keysets now."""
+        return self._secrets.refresh()
+
     def start(self) -> None:
         """From now on what is served counts as what the process started with."""
         with self._lock:

@@ -17,7 +17,6 @@ from kemudi.client.client import Client
 from kemudi.client.defaults import declared_contracts, declared_defaults
 from kemudi.client.errors import SettingNotFoundError
 from kemudi.client.frozen import same, thaw
-from kemudi.client.keyfiles import KeyFile
 from kemudi.client.secrets import SecretReader
 from kemudi.client.serving import Serving
 from kemudi.client.settings import Contracts
@@ -27,6 +26,7 @@ from kemudi.schema.errors import FindingsError, RefusedError
 from kemudi.schema.findings import Finding
 from kemudi.schema.generation import Generation
 from kemudi.schema.secret import Secret
+from kemudi.store.keyfiles import KeyFile
 
 with suppress(ModuleNotFoundError):  # without pytest there is all but the fixture
     from kemudi.client.fixture import kemudi_config

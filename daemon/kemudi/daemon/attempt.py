@@ -94,6 +94,7 @@ class Snapshot:
         counts: Category to its number of settings.
         held: Category to the revision it is held at.
         findings: Why they are held.
+        sealed_with: Category to the names of the keys at rest that its secrets are sealed with.
     """
 
     manifest: Manifest
@@ -104,6 +105,7 @@ class Snapshot:
     counts: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    sealed_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def by_digest(self) -> dict[str, bytes]:
@@ -131,6 +133,7 @@ class Attempt:
         blobs: Every category, encoded.
         counts: Category to its number of settings.
         digests: Category to the names of its blobs.
+        sealed_with: Category to the names of the keys at rest that its secrets are sealed with.
         snapshot: What is published, or was found to be.
         published: Whether Redis was changed.
         seconds: How long each step took.
@@ -147,6 +150,7 @@ class Attempt:
     blobs: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     digests: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sealed_with: dict[str, tuple[str, ...]] = field(default_factory=dict)
     snapshot: Snapshot | None = None
     published: bool = False
     seconds: dict[str, float] = field(default_factory=dict)

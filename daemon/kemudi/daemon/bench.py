@@ -15,6 +15,7 @@ from kemudi.daemon.unseal import Unsealer
 from kemudi.repo.local import LocalRefs
 from kemudi.schema.generation import Generation
 from kemudi.store.base import SnapshotWriter
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.sealing import KeysetBundle, Sealer
 from kemudi.store.signing import SigningKey, VerifyKeys
 
@@ -41,7 +42,7 @@ class Bench:
         keeper: Its lease.
         local: The daemon's own refs: serials and eras.
         unsealer: Opens what is sealed in git.
-        keysets: Seal at rest; None when no keyset file was given.
+        keysets: Seal at rest; the value is None when no keyset file was given.
         signer: Signs manifests.
         trusted: Keys whose manifests count.
         pauses: What operators have paused.
@@ -69,7 +70,7 @@ class Bench:
     keeper: LeaseKeeper
     local: LocalRefs
     unsealer: Unsealer
-    keysets: KeysetBundle | None
+    keysets: KeyFile[KeysetBundle]
     signer: SigningKey
     trusted: VerifyKeys
     pauses: Pauses
@@ -98,7 +99,8 @@ class Bench:
     @property
     def sealer(self) -> Sealer | None:
         """Seals this environment's secrets at rest."""
-        return None if self.keysets is None else Sealer(self.keysets, repo_id=self.repo_id, env=self.env)
+        bundle = self.keysets.value
+        return None if bundle is None else Sealer(bundle, repo_id=self.repo_id, env=self.env)
 
     @property
     def applied(self) -> AppliedPosition | None:

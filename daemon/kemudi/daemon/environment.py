@@ -10,6 +10,7 @@ from kemudi.daemon.backoff import Backoff
 from kemudi.daemon.bench import Bench
 from kemudi.daemon.conditions import RETRIED, Condition, ConditionType, Reason, conditions_of
 from kemudi.daemon.history import PublishedHistory
+from kemudi.daemon.resealing import reseal
 from kemudi.daemon.served import bounded, inspect, learn, repair
 from kemudi.daemon.status import AppliedStatus, EnvironmentStatus
 from kemudi.daemon.steps import STEPS
@@ -171,6 +172,7 @@ class Environment:
     def _prepare(self, hints: Hints) -> None:
         """Lead if possible, learn what Redis serves, repair drift. Raises Stopped when nothing may be published."""
         bench = self.bench
+        bench.keysets.reload()
         if bench.snapshot is None:
             learn(bench)
         leads = self._lead()
@@ -187,6 +189,8 @@ class Environment:
         if pause is not None:
             until = f" until {pause.status.until}" if pause.until else ""
             raise Stopped(Reason.PAUSED, f"paused{until}: {pause.reason}")
+        if reseal(bench):
+            self._keep()
 
     def _lead(self) -> bool:
         """Take or keep the lease, under an epoch above that of what Redis serves."""
@@ -344,6 +348,7 @@ class Environment:
             leader=bench.keeper.holder if bench.keeper.lease is not None else None,
             settings=snapshot.manifest.settings if snapshot is not None else 0,
             duration_ms=before.duration_ms if did_nothing else seconds * 1000,
+            sealed_with=snapshot.sealed_with if snapshot is not None else {},
         )
 
     def _conditions(self, outcome: Stopped | None, attempted: str | None) -> tuple[Condition, ...]:

@@ -10,7 +10,7 @@ from kemudi.daemon.conditions import Reason
 from kemudi.schema.failpoints import failpoint
 from kemudi.store.errors import FencedError, ManifestRefusedError, SnapshotRefusedError, StaleError
 from kemudi.store.manifest import Manifest
-from kemudi.store.snapshot import decode_category, digest_of
+from kemudi.store.snapshot import decode_category, digest_of, sealing_keys
 from kemudi.store.values import DriftItem, LogEntry
 
 _MOST_ITEMS: Final = 200
@@ -56,11 +56,11 @@ def learn(bench: Bench) -> Learned:
 def _adopted(bench: Bench, manifest: Manifest, signed: bytes) -> Snapshot:
     found = bench.store.blobs(manifest.digests)
     sound = {digest: blob for digest, blob in found.items() if digest_of(blob) == digest}
-    blobs, counts = {}, {}
+    blobs, counts, keys = {}, {}, {}
     for name, digests in manifest.categories.items():
         if all(digest in sound for digest in digests):
             blobs[name] = tuple(sound[digest] for digest in digests)
-            counts[name] = _count(name, blobs[name])
+            counts[name], keys[name] = _looked_into(name, blobs[name])
     before = bench.snapshot
     shared = {}
     if before is not None:
@@ -69,15 +69,26 @@ def _adopted(bench: Bench, manifest: Manifest, signed: bytes) -> Snapshot:
             name: item for name, item in before.resolved.items() if before.blobs.get(name) == blobs.get(name)
         }
     revision = manifest.revision
-    return Snapshot(manifest, signed, bench.base_of(revision), blobs, shared, counts, bench.held_in(revision))
+    return Snapshot(
+        manifest,
+        signed,
+        bench.base_of(revision),
+        blobs,
+        shared,
+        counts,
+        bench.held_in(revision),
+        sealed_with=keys,
+    )
 
 
-def _count(name: str, blobs: tuple[bytes, ...]) -> int:
+def _looked_into(name: str, blobs: tuple[bytes, ...]) -> tuple[int, tuple[str, ...]]:
+    """How many settings a category has, and which keys at rest its secrets are sealed with."""
     try:
         encoded = decode_category(name, blobs)
     except SnapshotRefusedError:
-        return 0
-    return len(encoded.values) + len(encoded.defaults) + len(encoded.sealed)
+        return 0, ()
+    count = len(encoded.values) + len(encoded.defaults) + len(encoded.sealed)
+    return count, sealing_keys(name, blobs)
 
 
 def inspect(bench: Bench) -> tuple[DriftItem, ...]:

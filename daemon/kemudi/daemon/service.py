@@ -38,6 +38,7 @@ from kemudi.repo.mirror import Mirror
 from kemudi.repo.secrets import load_identities
 from kemudi.schema import manifest as repo
 from kemudi.schema.errors import ConflictError, KemudiError, UnavailableError, UsageError
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.redis import RedisStore
 from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import SigningKey, VerifyKeys
@@ -57,7 +58,7 @@ class Keys:
 
     signer: SigningKey
     trusted: VerifyKeys
-    keysets: KeysetBundle | None
+    keysets: KeyFile[KeysetBundle]
     identities: tuple[str, ...]
 
     @classmethod
@@ -72,7 +73,7 @@ class Keys:
         trusted = signer.verify_keys()
         if settings.pinned_verify_keys is not None:
             trusted = trusted.merged(VerifyKeys.load(settings.pinned_verify_keys))
-        keysets = None if settings.keyset is None else KeysetBundle.load(settings.keyset)
+        keysets = KeyFile(settings.keyset, KeysetBundle.load)
         identities = () if settings.identity is None else load_identities(settings.identity)
         return cls(signer, trusted, keysets, identities)
 

@@ -62,6 +62,7 @@ class EnvironmentStatus:
         leader: Who holds the lease, as far as known.
         settings: How many settings are served.
         duration_ms: Of the last reconcile that did something.
+        sealed_with: Category to the keys at rest that its served secrets are sealed with.
     """
 
     env: str
@@ -78,6 +79,7 @@ class EnvironmentStatus:
     leader: str | None = None
     settings: int = 0
     duration_ms: float = 0.0
+    sealed_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def ready(self) -> Condition:
@@ -102,6 +104,7 @@ class EnvironmentStatus:
             "leader": self.leader,
             "settings": self.settings,
             "duration_ms": round(self.duration_ms, 3),
+            "sealed_with": {name: list(keys) for name, keys in self.sealed_with.items() if keys},
         }
 
 
@@ -128,5 +131,6 @@ def client_as_json(client: Acknowledgement, applied: AppliedStatus | None) -> di
         "refused_revision": client.refused_revision or None,
         "restart_pending": list(client.restart_pending),
         "keys_read": list(client.keys_read),
+        "key_ids": list(client.key_ids),
         "at": client.at,
     }

@@ -30,7 +30,7 @@ from kemudi.schema.secret import Secret
 from kemudi.schema.state import ConfigState, ResolvedCategory
 from kemudi.store.errors import FencedError, KeysetMissingError, StagingLostError, StaleError
 from kemudi.store.manifest import Manifest
-from kemudi.store.snapshot import Category, digest_of, encode_category
+from kemudi.store.snapshot import Category, digest_of, encode_category, sealing_keys
 from kemudi.store.values import LogEntry
 
 Step = Callable[[Bench, Attempt], None]
@@ -121,6 +121,7 @@ def build(bench: Bench, attempt: Attempt) -> None:
             assert bench.snapshot is not None  # noqa: S101  # `before` is its
             attempt.digests[name] = bench.snapshot.manifest.categories[name]
             attempt.counts.setdefault(name, bench.snapshot.counts.get(name, 0))
+            attempt.sealed_with[name] = bench.snapshot.sealed_with.get(name, ())
             continue
         assert fresh is not None  # noqa: S101  # a category without bytes is always fresh
         if fresh.secrets and sealer is None:
@@ -134,6 +135,7 @@ def build(bench: Bench, attempt: Attempt) -> None:
             raise Rejected.for_findings(Reason.VALIDATION_FAILED, (finding,)) from None
         attempt.blobs[name] = blobs
         attempt.digests[name] = tuple(digest_of(blob) for blob in blobs)
+        attempt.sealed_with[name] = sealing_keys(name, blobs) if fresh.secrets else ()
 
 
 def stage(bench: Bench, attempt: Attempt) -> None:
@@ -291,6 +293,7 @@ def _unchanged_snapshot(bench: Bench, attempt: Attempt) -> Snapshot | None:
         counts=attempt.counts,
         held=attempt.held,
         findings=attempt.findings,
+        sealed_with=attempt.sealed_with,
     )
 
 
@@ -363,4 +366,5 @@ def _snapshot(attempt: Attempt, manifest: Manifest, signed: bytes) -> Snapshot:
         attempt.counts,
         attempt.held,
         attempt.findings,
+        attempt.sealed_with,
     )

@@ -80,19 +80,36 @@ class Keyset:
         handle = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
         return cls(json.loads(tink.json_proto_keyset_format.serialize(handle, secret_key_access.TOKEN)))
 
-    def rotated(self) -> "Keyset":
-        """With a new key that seals from now on; what the older keys sealed still opens."""
+    def added(self) -> "Keyset":
+        """With a new key that opens and does not seal yet: the first step of a rotation."""
         fresh = Keyset.generate().as_json()
-        taken = {entry["keyId"] for entry in self._document["key"]}
-        while fresh["primaryKeyId"] in taken:
+        while f"{fresh['primaryKeyId']:08x}" in self.key_ids:
             fresh = Keyset.generate().as_json()
-        return Keyset({**fresh, "key": [*self._document["key"], *fresh["key"]]})
+        return Keyset({**self._document, "key": [*self._document["key"], *fresh["key"]]})
+
+    def switched(self) -> "Keyset":
+        """With the newest key sealing from now on; what the older ones sealed still opens."""
+        return Keyset({**self._document, "primaryKeyId": self._document["key"][-1]["keyId"]})
+
+    def rotated(self) -> "Keyset":
+        """With a new key that seals at once, for where nobody else reads."""
+        return self.added().switched()
 
     def retired(self) -> "Keyset":
         """With only the key that seals: older ciphertexts open no more."""
         primary = self._document["primaryKeyId"]
         keys = [entry for entry in self._document["key"] if entry["keyId"] == primary]
         return Keyset({**self._document, "key": keys})
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The names of the keys, oldest first: 8 hex digits, in the clear in each ciphertext."""
+        return tuple(f"{entry['keyId']:08x}" for entry in self._document["key"])
+
+    @property
+    def sealing_id(self) -> str:
+        """The name of the key that seals now."""
+        return f"{self._document['primaryKeyId']:08x}"
 
     def as_json(self) -> dict[str, Any]:
         """Tink's JSON form, keys in the clear: for the keyset file alone."""
@@ -181,6 +198,13 @@ class KeysetBundle:
     def categories(self) -> tuple[str, ...]:
         """The categories whose secrets this process can open, sorted."""
         return tuple(sorted(self._keysets))
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The names of all keys, each as `<category>:<8 hex>`, sorted."""
+        return tuple(
+            sorted(f"{category}:{name}" for category, keys in self._keysets.items() for name in keys.key_ids)
+        )
 
     def keyset(self, category: str) -> Keyset:
         """The keyset of one category. Raises KeysetMissingError."""

@@ -152,6 +152,36 @@ def load_category(name: str, digests: Sequence[str], blobs: Mapping[str, bytes])
     return decode_category(name, [blobs[digest] for digest in digests])
 
 
+def resealed_category(name: str, blobs: Sequence[bytes], sealer: SecretSealer) -> tuple[bytes, ...]:
+    """The same category, what an older key had sealed sealed anew. A blob without such a value stays as it is.
+
+    Raises SnapshotRefusedError for bytes that are no category, SealRefusedError for a value that does not open,
+    KeysetMissingError.
+    """
+    return tuple(_resealed(name, blob, sealer) for blob in blobs)
+
+
+def sealing_keys(name: str, blobs: Sequence[bytes]) -> tuple[str, ...]:
+    """The names of the keys that a category's secrets are sealed with. Raises SnapshotRefusedError."""
+    sealed = decode_category(name, blobs).sealed.values()
+    # Tink's prefix of a ciphertext: one version byte, four of the key's id.
+    return tuple(sorted({ciphertext[1:5].hex() for _, ciphertext in sealed}))
+
+
+def _resealed(name: str, blob: bytes, sealer: SecretSealer) -> bytes:
+    document = _document(name, blob)
+    sealed = {key: _ciphertext(name, item) for key, item in document["sealed"].items()}
+    stale = {key: item for key, item in sealed.items() if not sealer.is_current(name, item[1])}
+    if not stale:
+        return blob
+    anew = {
+        key: [type_, b64encode(sealer.seal(name, key, type_, sealer.open(name, key, type_, old))).decode()]
+        for key, (type_, old) in stale.items()
+    }
+    bucket = {part: document[part] for part in _PARTS - {"category"}}
+    return _packed(name, {**bucket, "sealed": {**document["sealed"], **anew}})
+
+
 def open_secrets(encoded: EncodedCategory, opener: SecretOpener) -> dict[str, Secret[JSON]]:
     """Every secret of a category. Raises KeysetMissingError, SealRefusedError."""
     return {

@@ -221,6 +221,7 @@ class Acknowledgement:
         keys_read: Settings that it has read so far.
         at: When.
         refused_revision: The revision that it refuses, "" for none.
+        key_ids: The keys at rest that it holds, each as `<category>:<8 hex>`: what a rotation waits for.
     """
 
     service: str
@@ -233,6 +234,7 @@ class Acknowledgement:
     keys_read: tuple[str, ...] = ()
     at: str = ""
     refused_revision: str = ""
+    key_ids: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """The wire form."""

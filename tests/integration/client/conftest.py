@@ -25,7 +25,7 @@ from kemudi.store.values import LogEntry, utc_text
 
 REPO_ID = "11111111-2222-3333-4444-555555555555"
 CATEGORIES = ("sync", "neo4j", "graph_query")
-FAST = Pace(poll_least=0.2, poll_most=0.4, again=0.1, ask_again=0.5, copy_after=0.0)
+FAST = Pace(poll_least=0.2, poll_most=0.4, again=0.1, ask_again=0.5, copy_after=0.0, keys=0.2)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:

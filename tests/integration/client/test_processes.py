@@ -65,7 +65,7 @@ def test_a_forked_child_follows_on_its_own(publisher, open_client, wait_until):
     os.write(go_write, b"1")
     assert os.read(done_read, 1) == b"1"
     wait_until(lambda: config["A"] == 2)
-    assert {said.generation for said in publisher.store.acknowledgements()} == {"0.2.0"}
+    wait_until(lambda: {said.generation for said in publisher.store.acknowledgements()} == {"0.2.0"})
     os.write(go_write, b"2")
     thread.join()
     publisher.publish({"sync": {"A": 3}})

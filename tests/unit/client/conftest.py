@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kemudi.client.client import Client
-from kemudi.client.keyfiles import KeyFile
 from kemudi.client.secrets import SecretReader
 from kemudi.client.serving import Serving
 from kemudi.client.snapshot import CategoryData, Snapshot
 from kemudi.schema.generation import Generation
 from kemudi.schema.secret import Secret
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.sealing import KeysetBundle, Sealer
 
 KEYSETS = KeysetBundle.generate(["sync", "neo4j"])

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kemudi.client.client import Client
-from kemudi.client.keyfiles import KeyFile
 from kemudi.client.loader import LoadRefusedError, SnapshotLoader
 from kemudi.client.secrets import SecretReader
 from kemudi.client.serving import Serving
 from kemudi.client.snapshot import Snapshot
 from kemudi.schema.generation import Generation
 from kemudi.store.errors import StoreUnavailableError
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.manifest import Manifest
 from kemudi.store.memory import MemoryServer, MemoryStore
 from kemudi.store.signing import SigningKey

@@ -6,7 +6,6 @@ import pytest
 
 from kemudi.client.client import Client
 from kemudi.client.disk import DiskCopy
-from kemudi.client.keyfiles import KeyFile
 from kemudi.client.loader import SnapshotLoader
 from kemudi.client.refresh import Pace, Refresher
 from kemudi.client.secrets import SecretReader
@@ -15,6 +14,7 @@ from kemudi.client.snapshot import Snapshot
 from kemudi.schema.errors import UsageError
 from kemudi.schema.generation import Generation
 from kemudi.store.errors import StoreRefusedError
+from kemudi.store.keyfiles import KeyFile
 from kemudi.store.manifest import Manifest
 from kemudi.store.memory import MemoryServer, MemoryStore
 from kemudi.store.signing import SigningKey

@@ -51,11 +51,11 @@ def test_a_null_of_a_layer_is_a_value(bench):
 def test_resolution_is_layer_then_default_then_contract(layer, contract, reads):
     """For any settings and any order of reads: layer, else the caller's default, else the contract's, else None."""
     from kemudi.client.client import Client
-    from kemudi.client.keyfiles import KeyFile
     from kemudi.client.secrets import SecretReader
     from kemudi.client.serving import Serving
     from kemudi.client.snapshot import CategoryData, Snapshot
     from kemudi.schema.generation import Generation
+    from kemudi.store.keyfiles import KeyFile
 
     rest = {key: value for key, value in contract.items() if key not in layer}
     category = CategoryData("sync", layer, rest, {})

@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from kemudi.schema.errors import KemudiError
 
-_log: Final = logging.getLogger("kemudi.client")
+_log: Final = logging.getLogger("kemudi.store")
 
 T = TypeVar("T")
 
