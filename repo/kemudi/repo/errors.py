@@ -20,8 +20,10 @@
     └── UnsupportedRepositoryError      a repository format that is not read
     ConflictError                       exit 4
     ├── GitLockedError                  a lock file stands in the way; names it and its age
-    └── HeadMovedError                  HEAD is not the commit that the caller read
+    ├── HeadMovedError                  HEAD is not the commit that the caller read
+    └── StaleSettingError               somebody changed the same setting since the caller read it
     RefusedError                        exit 5
+    ├── PolicyRefusedError              a policy of the config repo does not allow the change; carries its findings
     └── UnsealError                     a sealed value cannot be opened; subclasses say which check failed
         ├── DamagedSealError            the text or what is inside is not a sealed value
         ├── NoMatchingIdentityError     none of the identities opens it; names who can
@@ -29,7 +31,11 @@
         └── WrongSealedTypeError        sealed as another type than the contract has
 """
 
+from collections.abc import Sequence
+
+from kemudi.schema.documents import JSON
 from kemudi.schema.errors import ConflictError, RefusedError, UnavailableError, UsageError
+from kemudi.schema.findings import Finding
 
 
 class GitMissingError(UnavailableError):
@@ -103,6 +109,44 @@ class GitLockedError(ConflictError):
 
 class HeadMovedError(ConflictError):
     """The branch has moved since the caller read it."""
+
+
+class StaleSettingError(ConflictError):
+    """Somebody changed the same setting since the caller read it.
+
+    Attributes:
+        layer: Where.
+        key: The setting.
+        current: Its value there now, None for a sensitive one or none.
+        revision: The commit that changed it, None if it cannot be known.
+        author: Who made that commit, as `Name <address>`; None likewise.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        layer: str,
+        key: str,
+        current: JSON,
+        revision: str | None,
+        author: str | None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.layer = layer
+        self.key = key
+        self.current = current
+        self.revision = revision
+        self.author = author
+
+
+class PolicyRefusedError(RefusedError):
+    """A policy does not allow the change. `findings` name the rules."""
+
+    def __init__(self, message: str, findings: Sequence[Finding], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.findings = tuple(findings)
 
 
 class UnsealError(RefusedError):

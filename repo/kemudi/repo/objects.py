@@ -78,6 +78,11 @@ class Objects:
                 _keep(self._trees, sha, tree, _KEPT_TREES)
             return answer
 
+    def tree_data(self, sha: str) -> bytes:
+        """A tree as git stores it: names, modes and SHAs. Raises CorruptObjectError."""
+        with self._lock:
+            return next(found.data for _, found in self._read((sha,), "tree", None))
+
     def blob(self, sha: str, *, limit: int | None = None) -> bytes:
         """The bytes of a file, at most `limit` of them. Raises CorruptObjectError."""
         return self.blobs((sha,), limit=limit)[0]

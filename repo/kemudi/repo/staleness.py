@@ -1,0 +1,88 @@
+"""Whether somebody else changed the very settings that a request is about, since its author looked."""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Final
+
+from kemudi.repo.change_request import ChangeRequest
+from kemudi.repo.errors import StaleSettingError, UnknownRevisionError
+from kemudi.repo.plan import same_value
+from kemudi.repo.repository import ConfigRepository
+from kemudi.schema.documents import JSON
+from kemudi.schema.envelope import is_sealed
+from kemudi.schema.secret import MASK
+from kemudi.schema.state import ConfigState
+from kemudi.schema.wording import shown
+
+_SEARCHED: Final = 200
+_ABSENT: Final = object()
+
+
+def check_fresh(repository: ConfigRepository, request: ChangeRequest, tip: str, now: ConfigState) -> None:
+    """Raise StaleSettingError if a setting of the request has another value than at `request.expected`.
+
+    What counts is what the author saw: the edited layer and those below it. A commit of other settings is no conflict.
+    """
+    if request.expected is None or request.expected == tip:
+        return
+    try:
+        seen = repository.resolve(request.expected)
+    except UnknownRevisionError:
+        raise UnknownRevisionError(
+            f"the revision {request.expected[:40]} is not in the repository", hint="Read the settings again."
+        ) from None
+    before = now.update(repository.changes(tip, seen))
+    for edit in request.edits:
+        for layer in _layers_seen(now, edit.layer):
+            was, current = _value(before, layer, edit.key), _value(now, layer, edit.key)
+            if was is current or (was is not _ABSENT and current is not _ABSENT and same_value(was, current)):  # type: ignore[arg-type]  # neither is the marker
+                continue
+            raise _stale(repository, tip, now, layer, edit.key, current)
+
+
+def _layers_seen(state: ConfigState, layer: str) -> Iterator[str]:
+    seen: dict[str, None] = {}
+    for environment in state.manifest.environments if state.manifest is not None else ():
+        if layer in environment.layers:
+            seen.update(dict.fromkeys(environment.layers[: environment.layers.index(layer) + 1]))
+    yield from seen
+
+
+def _value(state: ConfigState, layer: str, key: str) -> object:
+    category = state.category_of.get(key)
+    document = state.document(f"{layer}/{category}.yaml") if category is not None else None
+    values: Mapping[str, JSON] = document.values if document is not None else {}
+    return values.get(key, _ABSENT)
+
+
+def _stale(
+    repository: ConfigRepository, tip: str, now: ConfigState, layer: str, key: str, current: object
+) -> StaleSettingError:
+    category = now.category_of.get(key)
+    sealed = is_sealed(current) or (category is not None and key in now.contracts[category].sensitive)
+    revision = _who_changed(repository, tip, f"{layer}/{category}.yaml")
+    author = None
+    if revision is not None:
+        found = repository.commit_info(revision)
+        author = f"{found.author_name} <{found.author_email}>"
+    value: JSON = None if current is _ABSENT or sealed else current  # type: ignore[assignment]  # a JSON value
+    to = "took it out" if current is _ABSENT else f"changed it to {MASK if sealed else shown(value)}"
+    by = f"{author} {to}" if author is not None else f"somebody {to}"
+    return StaleSettingError(
+        f"{key} in {layer} was changed meanwhile: {by}",
+        layer=layer,
+        key=key,
+        current=value,
+        revision=revision,
+        author=author,
+        hint="Look at it again, then repeat the change if it still holds.",
+    )
+
+
+def _who_changed(repository: ConfigRepository, tip: str, path: str) -> str | None:
+    """The newest commit on the branch that touched a file, by first parents."""
+    line = repository.first_parents(tip, _SEARCHED)
+    for child, parent in pairwise(line):
+        if path in repository.changes(parent, child):
+            return child
+    return None
