@@ -2,10 +2,8 @@
 
 import os
 import sys
-import tomllib
 import traceback
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("up", "Run everything on this machine: Redis, daemon, graph and sync service."),
     "init": ("init", "Start a config repo in a folder."),
     "validate": ("validate", "Check every file of a config repo; name file, line, column and fix."),
+    "plan": ("plan", "Show what a change does to every environment, before it does it."),
     "explain": ("explain", "Say where the value of a setting comes from."),
     "get": ("get", "Print the value of one setting."),
     "list": ("list_settings", "List the settings of an environment."),
@@ -35,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "reconcile": ("reconcile", "Ask the daemon to look at git now."),
     "accept-rewrite": ("reconcile", "Accept a rewritten history as the new desired state."),
     "secret": ("secret", "Make keys and seal values."),
+    "redis": ("redis", "Print the rights that Redis should give to each user."),
     "graph": ("graph", "Run the graph service."),
     "sync": ("sync", "Run the sync service and ask how far it is."),
     "console": ("console", "Run the console; make one-time sign-in links, users and tokens."),
@@ -82,6 +82,8 @@ class LazyGroup(click.Group):
 
 
 def _read_settings_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -107,7 +109,7 @@ def _default_map(settings: dict[str, Any]) -> dict[str, Any]:
         'Shell completion: eval "$(_KEMUDI_COMPLETE=bash_source kemudi)" (or zsh_source, fish_source).'
     ),
 )
-@click.version_option(version("kemudi"), prog_name="kemudi")
+@click.version_option(package_name="kemudi", prog_name="kemudi")
 @click.option(
     "--config",
     "settings_file",
@@ -126,7 +128,6 @@ def cli(ctx: click.Context, settings_file: Path | None) -> None:
 
 def main() -> None:
     """Run the program; never returns. The only boundary that turns an error into an exit code."""
-    console = error_console()
     try:
         code = cli.main(prog_name="kemudi", standalone_mode=False)
     except click.exceptions.Abort:
@@ -135,10 +136,12 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except FindingsError as error:
+        console = error_console()
         print_findings(console, error.findings)
         console.print(f"[red]kemudi:[/red] {error}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KemudiError as error:
+        console = error_console()
         console.print("[red]kemudi:[/red] ", end="")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         if error.hint:
@@ -153,7 +156,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # the boundary
         if os.environ.get("KEMUDI_DEBUG"):
             traceback.print_exc()
-        console.print(
+        error_console().print(
             f"kemudi: internal error ({type(error).__name__}). Set KEMUDI_DEBUG=1 to see the traceback.",
             markup=False,
             highlight=False,

@@ -3,15 +3,17 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from kemudi.schema.findings import Finding
+
+if TYPE_CHECKING:
+    # Imported when something is drawn: it takes as long as all of `kemudi validate --base`.
+    from rich.console import Console
+    from rich.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -19,13 +21,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _PIPE_WIDTH: Final = 1000
 
 
-def data_console() -> Console:
+def data_console() -> "Console":
     """Where results go. rich honours NO_COLOR, TERM=dumb and a stdout that is no terminal."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def error_console() -> Console:
+def error_console() -> "Console":
     """Where talk goes: progress, hints, errors."""
+    from rich.console import Console
+
     return Console(file=sys.stderr)
 
 
@@ -43,8 +49,17 @@ def print_json(value: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_findings(console: Console, findings: Iterable[Finding]) -> None:
+def print_plain(text: str) -> None:
+    """Text as it is, in UTF-8 whatever the locale says: reports hold characters that ASCII has not."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
+
+
+def print_findings(console: "Console", findings: Iterable[Finding]) -> None:
     """One line a finding, and its hint; for errors that carry findings but no source text."""
+    from rich.text import Text
+
     for finding in findings:
         place = f"{finding.file}:{finding.line}:{finding.column}:"
         line = Text.assemble((place, "bold"), " ", (finding.rule, "red"), " ", finding.message)
@@ -53,8 +68,11 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
             console.print(Text(f"    {finding.hint}", style="dim"), soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":
     """A plain table. Cells are text, never markup: values come from files."""
+    from rich.table import Table
+    from rich.text import Text
+
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
@@ -87,8 +105,10 @@ def age(moment: str | None) -> str:
     return f"{seconds} s ago"
 
 
-def fields(console: Console, values: Mapping[str, object]) -> None:
+def fields(console: "Console", values: Mapping[str, object]) -> None:
     """Name and value, one pair a line, aligned."""
+    from rich.text import Text
+
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         text = value if isinstance(value, Text) else Text(str(value))
