@@ -18,6 +18,7 @@ from kemudi.graph.pages import Page, Place, by, ranked_page, students_page
 from kemudi.graph.problems import install, problem
 from kemudi.graph.rates import RateLimiter
 from kemudi.graph.service import Answer, GraphService, Settings
+from kemudi.graph.settings import Algorithm
 from kemudi.graph.stores.base import GraphStore, Record
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
@@ -34,7 +35,7 @@ Limit = Annotated[
 ]
 PageSize = Annotated[int, Query(ge=1, description=f"Students a page; above {_LARGEST_PAGE} it is cut.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
-Algorithm = Annotated[str | None, Query(description="Instead of GRAPH_RECOMMENDATION_ALGORITHM.")]
+OtherAlgorithm = Annotated[Algorithm | None, Query(description="Instead of GRAPH_RECOMMENDATION_ALGORITHM.")]
 Ask = Callable[[GraphService, Settings], dict[str, Any]]
 """Makes the body of an answer by a service and the settings that it obeys."""
 
@@ -150,7 +151,7 @@ def _ranked_routes(app: FastAPI, parts: Parts) -> None:
         request: Request,
         nim: Nim,
         limit: Limit = None,
-        algorithm: Algorithm = None,
+        algorithm: OtherAlgorithm = None,
         cursor: Cursor = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:

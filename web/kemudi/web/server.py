@@ -1,13 +1,18 @@
 """An HTTP server in a thread of its own: the signals and the work of the process stay undisturbed."""
 
 import asyncio
+import json
 import socket
 import threading
+from collections.abc import Callable
+from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kemudi.schema.errors import UnavailableError
+
+MOST_CONNECTIONS: Final = 512
 
 
 def listen(host: str, port: int, *, who: str) -> socket.socket:
@@ -38,20 +43,28 @@ class HttpServer:
         listener: What `listen` gave; closed by `join`.
         name: Of the thread.
         grace_seconds: How long requests under way, event streams too, may go on after `stop`.
+        most_connections: A request on one more is refused with a problem (RFC 9457), and that connection closed.
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, name: str, grace_seconds: int = 1) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        name: str,
+        grace_seconds: int = 1,
+        most_connections: int = MOST_CONNECTIONS,
+    ) -> None:
         self._listener = listener
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                _Bounded(app, most_connections, lambda: len(self._server.server_state.connections)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=grace_seconds,
-                limit_concurrency=512,
             )
         )
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -88,3 +101,34 @@ class HttpServer:
 
     def _run(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._listener]))
+
+
+class _Bounded:
+    """Refuses what is too much, as uvicorn's own limit does, but with an answer that API clients understand."""
+
+    _BODY: Final = json.dumps(
+        {
+            "type": "about:blank",
+            "title": "Service Unavailable",
+            "status": 503,
+            "detail": "too many connections at once",
+        }
+    ).encode()
+
+    def __init__(self, app: ASGIApp, most: int, connections: Callable[[], int]) -> None:
+        self._app = app
+        self._most = most
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._connections() <= self._most:
+            await self._app(scope, receive, send)
+            return
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(self._BODY)).encode()),
+            (b"retry-after", b"1"),
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": self._BODY})

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import neo4j
@@ -25,6 +26,7 @@ from kemudi.graph.errors import (
 from kemudi.graph.queries import query as text_of
 from kemudi.graph.queries import statements
 from kemudi.graph.stores.base import Parameters, Record, Step, Texts
+from kemudi.graph.stores.watchdog import Watchdog
 from kemudi.schema.errors import KemudiError, UsageError
 from kemudi.schema.failpoints import failpoint
 from kemudi.schema.secret import Secret
@@ -52,6 +54,7 @@ class Neo4jStore:
         self._uri = uri
         self._auth = (user, password)
         self._replacing = threading.Lock()
+        self._watchdog = Watchdog("neo4j-watchdog")
         self._closed = False
         try:
             self._driver = self._new_driver()
@@ -114,29 +117,27 @@ class Neo4jStore:
         """Close the pool."""
         with self._replacing:
             self._closed = True
+        self._watchdog.close()
         self._driver.close()
 
     def _read_once(self, query: str, parameters: Parameters, deadline: float) -> list[Record]:
         # A limit of 0 would mean none.
         seconds = min(_WRITE_SECONDS, max(0.001, deadline - time.monotonic()))
-        with (
-            self._session(seconds, default_access_mode=neo4j.READ_ACCESS) as session,
-            session.begin_transaction(timeout=seconds) as transaction,
-        ):
-            return [record.data() for record in self._run(transaction, query, parameters)]
+        # By itself and not in a transaction that is begun and ended: that would be two more ways to the server.
+        statement = neo4j.Query(self._texts(query), timeout=seconds)
+        with self._session(seconds, default_access_mode=neo4j.READ_ACCESS) as session:
+            result = session.run(statement, dict(parameters))
+            keys = result.keys()
+            # Queries return plain values: no node has to be taken apart, as `data()` would try.
+            return [dict(zip(keys, record, strict=True)) for record in result]
 
     @contextmanager
     def _session(self, seconds: float, **options: Any) -> Iterator[neo4j.Session]:  # of the driver
         """A session whose work the server ends after `seconds`; without a word from it then, nobody waits longer."""
         driver = self._driver
-        timer = threading.Timer(seconds + _GRACE_SECONDS, self._give_up, [driver])
-        timer.daemon = True
-        timer.start()
-        try:
-            with driver.session(**options) as session:
-                yield session
-        finally:
-            timer.cancel()
+        late = partial(self._give_up, driver)
+        with self._watchdog.watch(seconds + _GRACE_SECONDS, late), driver.session(**options) as session:
+            yield session
 
     def _give_up(self, driver: neo4j.Driver) -> None:
         # The driver waits for an answer without an end. Closing the connection is what wakes those who wait, and with
