@@ -1,0 +1,130 @@
+"""What a file says of each setting, as comparable text: fast for the files that everybody writes, exact for all."""
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from kemudi.schema.documents import JSON, read_document
+from kemudi.schema.envelope import is_sealed
+from kemudi.schema.manifest import NAME, RESERVED
+from kemudi.schema.paths import CATEGORY, category_of_contract
+
+SEALED: Final = "ENC:"
+"""A stored value that starts so is the digest of a ciphertext; JSON never starts so."""
+
+NO_DEFAULT: Final = ""
+"""The stored value of a setting that a contract describes without a default."""
+
+DEFAULT_LAYER: Final = "default"
+
+_PAIR: Final = re.compile(rb"^([A-Za-z_][A-Za-z0-9_]*): +([^\n]*?)\r?$", re.MULTILINE)
+_NOTHING: Final = re.compile(rb"^[ ]*(?:#[^\n]*)?\r?$", re.MULTILINE)
+_EXACT: Final = re.compile(rb"-?[1-9][0-9]{0,14}|0|true|false")
+_WORD: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*(?:[./-][A-Za-z0-9_]+)*")
+_CONSTANTS: Final = frozenset({b"null", b"Null", b"NULL", b"True", b"TRUE", b"False", b"FALSE"})
+_NO_KEYS: Final = frozenset(each.decode() for each in (*_CONSTANTS, b"true", b"false"))
+_CONTROL: Final = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+_CACHED: Final = 200_000
+_UNKNOWN: Final = "?"
+
+Values = dict[str, str]
+
+
+class Reader:
+    """Reads files of values and contracts. Keeps what single lines meant: most lines of a history are old friends."""
+
+    def __init__(self) -> None:
+        self._meanings: dict[bytes, str] = {}
+
+    def values(self, data: bytes) -> Values | None:
+        """The stored form of every value of a file of values, None for a file that cannot be read."""
+        pairs = _PAIR.findall(data)
+        lines = data.count(b"\n") + (not data.endswith(b"\n"))
+        empty = len(_NOTHING.findall(data)) - data.endswith(b"\n")
+        if len(pairs) + empty == lines and data.isascii() and not _CONTROL.search(data):
+            found = {key.decode(): self._meaning(raw) for key, raw in pairs}
+            if len(found) == len(pairs) and _UNKNOWN not in found.values() and _NO_KEYS.isdisjoint(found):
+                return found
+        return _read_whole(data)
+
+    def _meaning(self, raw: bytes) -> str:
+        known = self._meanings.get(raw)
+        if known is None:
+            if len(self._meanings) >= _CACHED:
+                self._meanings.clear()
+            known = self._meanings[raw] = _meaning(raw)
+        return known
+
+
+def line_of(data: bytes, key: str) -> int:
+    """The line of a key, 1 if it cannot be found."""
+    name = key.encode()
+    place = data.find(b"\n" + name + b":") + 1
+    if not place and not data.startswith(name + b":"):
+        place = data.find(b'"' + name + b'"')
+    return data.count(b"\n", 0, place) + 1 if place > 0 else 1
+
+
+def contract_defaults(data: bytes) -> tuple[Values | None, dict[str, bool]]:
+    """The stored default of every setting of a contract, and what it says of being sensitive."""
+    try:
+        document = json.loads(data)
+        properties: dict[str, Any] = document["properties"]
+        described = {key: each for key, each in properties.items() if isinstance(each, dict)}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None, {}
+    defaults = {
+        key: stored(each["default"]) if "default" in each else NO_DEFAULT for key, each in described.items()
+    }
+    said = {
+        key: each["x-kemudi-sensitive"]
+        for key, each in described.items()
+        if isinstance(each.get("x-kemudi-sensitive"), bool)
+    }
+    return defaults, said
+
+
+def stored(value: JSON) -> str:
+    """The text that a value is compared and kept by."""
+    if is_sealed(value):
+        return SEALED + hashlib.sha256(str(value).encode()).hexdigest()[:16]
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
+def loaded(text: str | None) -> JSON:
+    """The value of a stored text; None for a sealed one, no default, or nothing."""
+    if not text or text.startswith(SEALED):
+        return None
+    value: JSON = json.loads(text)
+    return value
+
+
+@lru_cache(maxsize=65536)
+def layer_of(path: str) -> str | None:
+    """The layer of a path in the config repo, None for what holds no values."""
+    if category_of_contract(path) is not None:
+        return DEFAULT_LAYER
+    layer, slash, name = path.partition("/")
+    if not slash or "/" in name or not name.endswith(".yaml") or layer in RESERVED:
+        return None
+    return layer if NAME.fullmatch(layer) and CATEGORY.fullmatch(name[:-5]) else None
+
+
+def _meaning(raw: bytes) -> str:
+    if _EXACT.fullmatch(raw):
+        return raw.decode()
+    if raw not in _CONSTANTS and _WORD.fullmatch(raw):
+        return f'"{raw.decode()}"'
+    if raw[:1] in (b"|", b">"):
+        return _UNKNOWN  # a block may go on after its line
+    found = _read_whole(b"K: " + raw + b"\n")
+    return _UNKNOWN if found is None or found.keys() != {"K"} else found["K"]
+
+
+def _read_whole(data: bytes) -> Values | None:
+    document, _ = read_document(data, "values.yaml")
+    if document is None or document.broken:
+        return None
+    return {key: stored(value) for key, value in document.values.items()}
