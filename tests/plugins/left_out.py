@@ -34,7 +34,12 @@ def _age() -> str | None:
     return None if shutil.which("age") else "needs age (Debian: age)"
 
 
-NEEDS = {"neo4j": _neo4j, "postgresql": _postgresql, "browser": _browser, "age": _age}
+def _redis() -> str | None:
+    missing: Callable[[], str | None] = sys.modules["kemudi_test_redis_servers"].missing
+    return missing()
+
+
+NEEDS = {"neo4j": _neo4j, "postgresql": _postgresql, "browser": _browser, "age": _age, "redis": _redis}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rekey": ("renewing", "Seal stale lines anew for the recipients of now."),
     "rebind": ("renewing", "Follow a renamed setting."),
     "rotate-plan": ("leaving", "List what a recipient could ever read."),
+    "rotate-keyset": ("rotating", "Replace the keys at rest in Redis while everything runs."),
     "guard": ("checking", "Refuse plaintext secrets in what is staged: for pre-commit."),
     "textconv": ("reading", "Show sealed values in a diff as type and fingerprint."),
 }
