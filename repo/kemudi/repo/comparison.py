@@ -135,7 +135,7 @@ def _base(
     repository: ConfigRepository, name: str | None, commit: str | None, *, is_dirty: bool
 ) -> tuple[str | None, tuple[str, ...]]:
     if name is not None:
-        return _named(repository, name, commit)
+        return named_base(repository, name, commit)
     if commit is None:
         return None, ()
     for candidate in _defaults(repository):
@@ -148,7 +148,7 @@ def _base(
     return (commit if is_dirty else _before(repository, commit)), ()
 
 
-def _named(repository: ConfigRepository, name: str, commit: str | None) -> tuple[str, tuple[str, ...]]:
+def named_base(repository: ConfigRepository, name: str, commit: str | None) -> tuple[str, tuple[str, ...]]:
     """A base by name. Of two branches that went apart, where they parted; else the very revision."""
     sha = repository.resolve(name)
     if commit is None:

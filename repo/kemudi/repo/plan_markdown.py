@@ -4,19 +4,17 @@ Values stand in code spans, where nothing is interpreted but the pipe of a table
 character. A comment has a size limit, so a long plan is cut, and says what was left out.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from kemudi.repo import plan_words as words
+from kemudi.repo.markdown import code, prose
 from kemudi.repo.plan_model import Change, EnvironmentPlan, Plan
 from kemudi.schema.findings import Finding
 
 LONGEST: Final = 60_000
 """Characters. GitHub refuses a comment of more than 65,536."""
 
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$^=-])")
-_REFERENCE: Final = re.compile(r"@(?=\w)")
 _SIGNS: Final = {"add": "new", "change": "", "remove": "gone"}
 
 
@@ -45,21 +43,6 @@ def _that_fit(block: list[str], left: int) -> Iterator[str]:
         if left < 0:
             return
         yield line
-
-
-def code(text: str) -> str:
-    """Text in a code span that ends nowhere but at its end, also in a cell of a table."""
-    text = words.visible(text)
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    space = " " if not text.strip() or text[0] in "` " or text[-1] in "` " else ""
-    return f"{fence}{space}{text}{space}{fence}".replace("|", "\\|")
-
-
-def prose(text: str) -> str:
-    """Text as it is: no markup, no mention, no line break."""
-    escaped = _MARKUP.sub(r"\\\1", words.visible(text))
-    return _REFERENCE.sub("@&#8203;", escaped)
 
 
 def _blocks(plan: Plan) -> Iterator[list[str]]:

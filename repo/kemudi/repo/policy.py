@@ -48,7 +48,8 @@ __all__ = [
 LiveSince = Callable[[str, str, JSON], datetime | None]
 Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 
-_RULES: Final = frozenset(rule.id for rule in rules.POLICY_RULES)
+# A policy that cannot be read is an error of the files; an exception that sets nothing aside stops nothing.
+_RULES: Final = frozenset(rule.id for rule in rules.POLICY_RULES) - {rules.POLICY, rules.EXCEPTION}
 # What a break-glass policy lifts: an emergency has no hours, no order and no second person at hand.
 _LIFTED: Final = (Freeze, Promotion, Owners, Approvals, ProposalsOnly, ChangeSize)
 
