@@ -11,7 +11,7 @@ def owner_link(repo: Path, state: Path, url: str) -> str:
     from kemudi.console.access.once import make_link
     from kemudi.console.access.people import Person
     from kemudi.repo.layout import find
-    from kemudi.repo.porcelain import identity
+    from kemudi.repo.people import identity
 
     author = identity(find(repo))
     return make_link(state, url, Person("owner", author.name, author.email))

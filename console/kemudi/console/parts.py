@@ -11,15 +11,18 @@ from kemudi.console.access.people import Caller
 from kemudi.console.access.rates import SignInRates
 from kemudi.console.access.sessions import Sessions
 from kemudi.console.audit import Audit, Outcome
-from kemudi.console.board import Board, EnvironmentBoard, Row
-from kemudi.console.desired import Desired
+from kemudi.console.board import Board, EnvironmentBoard, Row, as_text
+from kemudi.console.desired import Desired, environments_of
 from kemudi.console.events import Hub
 from kemudi.console.languages import Language
 from kemudi.console.observed import DaemonClient
 from kemudi.console.problems import not_found
 from kemudi.console.provenance import Origin, Provenance
+from kemudi.console.pushing import Pusher
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.watch import Watch
+from kemudi.console.writing import Writer
+from kemudi.schema.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Parts:
         languages: By code.
         templates: Jinja environments by language.
         provenance: Who set which value.
+        writer: Plans and saves changes.
+        pusher: Sends commits to the remote.
     """
 
     settings: ConsoleSettings
@@ -53,6 +58,8 @@ class Parts:
     languages: dict[str, Language]
     templates: dict[str, Environment]
     provenance: Provenance
+    writer: Writer
+    pusher: Pusher
 
     @property
     def board(self) -> Board:
@@ -76,6 +83,30 @@ class Parts:
     def origins(self, board: Board, env: str) -> Mapping[str, Origin]:
         """Who set each value of an environment last, by key."""
         return self.provenance.of(board, env)
+
+    def value_at(self, revision: str, row: Row) -> str | None:
+        """What a setting was at an earlier commit, as text; None where it was not set, or is not known."""
+        if row.spec.sensitive:
+            return None
+        state = self.desired.state(self.desired.resolve(revision))
+        if row.env not in environments_of(state):
+            return None
+        category = state.resolve(row.env).get(row.category)
+        setting = category.settings.get(row.key) if category is not None else None
+        if setting is None or isinstance(setting.value, Envelope):
+            return None
+        return as_text(setting.value)
+
+    def readers(self, board: Board, row: Row) -> list[str]:
+        """The services that read a setting: as their processes say, else by kemudi.yaml."""
+        here = board.environments.get(row.env)
+        said = {
+            str(client["service"])
+            for client in ((here.status if here is not None else None) or {}).get("clients", ())
+            if row.key in client.get("keys_read", ())
+        }
+        services = board.state.manifest.services if board.state and board.state.manifest else {}
+        return sorted(said or {name for name, listed in services.items() if row.category in listed})
 
     def note(
         self,

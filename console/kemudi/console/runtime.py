@@ -21,9 +21,11 @@ from kemudi.console.logs import make_log
 from kemudi.console.observed import DaemonClient
 from kemudi.console.parts import Parts
 from kemudi.console.provenance import Provenance
+from kemudi.console.pushing import Pusher
 from kemudi.console.rendering import make_templates
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.watch import Watch
+from kemudi.console.writing import Writer
 from kemudi.web.server import HttpServer, listen
 
 GRACE_SECONDS: Final = 2
@@ -83,7 +85,10 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             environments=lambda: tuple(watch.board.environments),
         )
         languages = load_languages()
+        pusher = Pusher(lambda: desired.root, log)
+        stack.callback(pusher.close)
         watch.start()
+        pusher.resume(watch.board.branch)
         yield Parts(
             settings=settings,
             desired=desired,
@@ -97,6 +102,8 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             languages=languages,
             templates=make_templates(languages),
             provenance=Provenance(),
+            writer=Writer(desired, watch, pusher),
+            pusher=pusher,
         )
 
 

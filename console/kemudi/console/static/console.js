@@ -69,9 +69,10 @@ async function openDialog(url, from) {
 }
 
 async function send(form, button) {
+  const target = form.getAttribute("action"); // a button of that name hides the property
   const body = new URLSearchParams(new FormData(form, button));
   for (const each of form.querySelectorAll("button")) each.disabled = true;
-  const answer = await fetched(form.action, { method: "POST", body, redirect: "follow" });
+  const answer = await fetched(target, { method: "POST", body });
   if (answer.redirected) {
     dialog.close();
     stalePage = true;
@@ -79,19 +80,26 @@ async function send(form, button) {
     if (!document.querySelector("[data-row]")) location.assign(answer.url);
     return;
   }
-  if (!show(await answer.text())) location.assign(form.action);
+  if (!show(await answer.text())) location.assign(target);
 }
 
 let previewTimer = 0;
 async function preview(form) {
   const body = new URLSearchParams(new FormData(form));
   body.set("action", "preview");
-  const answer = await fetched(form.action, { method: "POST", body });
+  const answer = await fetched(form.getAttribute("action"), { method: "POST", body });
   const now = parsed(await answer.text()).querySelector("[data-change]");
-  const mine = form.querySelector("[data-preview]");
-  const theirs = now?.querySelector("[data-preview]");
-  if (!mine || !theirs || !form.isConnected) return;
-  mine.replaceWith(document.adoptNode(theirs));
+  if (!now || !form.isConnected || String(new URLSearchParams(new FormData(form))) !== withoutAction(body)) return;
+  for (const part of form.querySelectorAll("[data-part]")) {
+    const fresh = now.querySelector(`[data-part="${part.dataset.part}"]`);
+    if (fresh && !part.contains(document.activeElement)) part.replaceWith(document.adoptNode(fresh));
+  }
+}
+
+function withoutAction(body) {
+  const rest = new URLSearchParams(body);
+  rest.delete("action");
+  return String(rest);
 }
 
 dialog?.addEventListener("input", (event) => {
@@ -100,7 +108,7 @@ dialog?.addEventListener("input", (event) => {
   // What was previewed is no longer what would be saved.
   for (const each of form.querySelectorAll("[data-save]")) each.disabled = true;
   clearTimeout(previewTimer);
-  previewTimer = setTimeout(() => preview(form), 250);
+  if (event.target.type !== "password") previewTimer = setTimeout(() => preview(form), 250);
 });
 dialog?.addEventListener("close", () => {
   clearTimeout(previewTimer);

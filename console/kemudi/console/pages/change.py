@@ -1,0 +1,240 @@
+"""Change one setting: the form, what it would do, and saving it (console.md 6.3). The same page without the script."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from kemudi.console.access.gate import GatedRoute, Signed, needs
+from kemudi.console.access.people import Caller
+from kemudi.console.board import Board, Row, as_text
+from kemudi.console.desired import layers_of
+from kemudi.console.pages.frame import fields, language_of, page, see_other
+from kemudi.console.parts import Parts
+from kemudi.console.problems import ProblemError
+from kemudi.console.values import InvalidValueError, from_text
+from kemudi.console.wording import complaint
+from kemudi.console.writing import Asked, Preview, Wanted, reach
+from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
+from kemudi.schema.errors import ConflictError, FindingsError, KemudiError
+from kemudi.schema.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the form holds. The value of a sensitive setting is never put back into a page."""
+
+    value: str
+    layer: str
+    reason: str
+    expected: str
+    once: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the diff."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A preview as the template shows it."""
+
+    diff: str
+    lines: tuple[Line, ...]
+    changes: tuple[Any, ...]
+    environments: list[str]
+    readers: list[str]
+    restart: bool
+    refused: tuple[Any, ...]
+    warnings: tuple[Any, ...]
+    text: str
+
+
+def routes(parts: Parts) -> APIRouter:
+    """The form, and what becomes of it."""
+    router = APIRouter(route_class=GatedRoute, include_in_schema=False)
+    handlers = _Handlers(parts)
+    router.add_api_route("/e/{env}/settings/{key}/change", handlers.form, methods=["GET"])
+    router.add_api_route("/e/{env}/settings/{key}/change", handlers.sent, methods=["POST"])
+    return router
+
+
+class _Handlers:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @needs("editor")
+    def form(self, request: Request, caller: Signed, env: str, key: str) -> HTMLResponse:
+        """The form; with a value in the address (a switch, an earlier value) its preview, too."""
+        board = self._parts.board
+        row = self._row(request, caller, board, env, key)
+        text = request.query_params.get("value")
+        back = request.query_params.get("back", "")
+        if back and not row.spec.sensitive:
+            text = self._parts.value_at(back, row)
+        given = as_text(row.value) if row.is_set and not row.spec.sensitive else ""
+        form = Form(text if text is not None else given, self._top(board, env), "", board.head or "", _once())
+        if text is None or row.spec.sensitive:
+            return self._page(request, board, row, form)
+        return self._previewed(request, caller, board, row, form)
+
+    @needs("editor")
+    async def sent(self, request: Request, caller: Signed, env: str, key: str) -> Response:
+        """Preview, save or propose what was typed."""
+        sent = fields(await request.form())
+        return await run_in_threadpool(self._answer, request, caller, env, key, sent)
+
+    def _answer(self, request: Request, caller: Caller, env: str, key: str, sent: dict[str, str]) -> Response:
+        board = self._parts.board
+        row = self._row(request, caller, board, env, key)
+        form = Form(
+            sent.get("value", ""),
+            sent.get("layer") or self._top(board, env),
+            sent.get("reason", ""),
+            sent.get("expected") or board.head or "",
+            sent.get("once") or _once(),
+        )
+        action = sent.get("action", "preview")
+        if action not in {"commit", "propose"}:
+            return self._previewed(request, caller, board, row, form)
+        try:
+            saved = self._parts.writer.save(
+                caller, board, self._asked(row, form, propose=action == "propose"), once=form.once
+            )
+        except (KemudiError, ProblemError, InvalidValueError) as error:
+            self._parts.note(request, "change", "refused", env=env, key=key, detail=type(error).__name__)
+            return self._explained(request, caller, row, form, error)
+        detail = saved.revision[:12] if saved.changed else "nothing to change"
+        self._parts.note(request, action, "done", env=env, key=key, detail=detail)
+        return see_other(f"/e/{env}/settings/{key}")
+
+    def _previewed(
+        self, request: Request, caller: Caller, board: Board, row: Row, form: Form
+    ) -> HTMLResponse:
+        try:
+            preview = self._parts.writer.preview(caller, board, self._asked(row, form))
+        except (KemudiError, ProblemError, InvalidValueError) as error:
+            return self._explained(request, caller, row, form, error)
+        return self._page(request, board, row, form, preview=preview)
+
+    def _explained(
+        self, request: Request, caller: Caller, row: Row, form: Form, error: Exception
+    ) -> HTMLResponse:
+        """The page again, with what was typed, and what is wrong beside it."""
+        words = language_of(request, self._parts)
+        board = self._parts.watch.refresh(ask=False)
+        now = self._row(request, caller, board, row.env, row.key)
+        if isinstance(error, InvalidValueError):
+            return self._page(request, board, now, form, status=422, wrong=complaint(row.spec, words))
+        if isinstance(error, StaleSettingError):
+            # What was typed stays; the next preview stands on what is there now.
+            fresh = Form(form.value, form.layer, form.reason, board.head or "", _once())
+            name = (error.author or "").partition(" <")[0]
+            return self._page(request, board, now, fresh, status=412, moved={"author_name": name})
+        if isinstance(error, PolicyRefusedError):
+            missing = (
+                any("reason" in finding.message for finding in error.findings) and not form.reason.strip()
+            )
+            said = "" if missing else "; ".join(f"{each.rule} {each.message}" for each in error.findings)
+            return self._page(request, board, now, form, status=403, failed=said, reason_missing=missing)
+        if isinstance(error, FindingsError):
+            said = "; ".join(finding.message for finding in error.findings)
+            return self._page(request, board, now, form, status=422, failed=said)
+        if isinstance(error, KemudiError):
+            hint = f" {error.hint}" if error.hint else ""
+            status = 409 if isinstance(error, ConflictError) else 422
+            return self._page(request, board, now, form, status=status, failed=f"{error}.{hint}")
+        if isinstance(error, ProblemError) and error.name == "approval-required":
+            return self._page(request, board, now, form, status=403, failed=words.gettext(error.title))
+        raise error
+
+    def _page(
+        self,
+        request: Request,
+        board: Board,
+        row: Row,
+        form: Form,
+        *,
+        status: int = 200,
+        preview: Preview | None = None,
+        **said: Any,
+    ) -> HTMLResponse:
+        state = board.state
+        if row.spec.sensitive:
+            form = Form("", form.layer, form.reason, form.expected, form.once)
+        context: dict[str, Any] = {"wrong": "", "moved": None, "failed": "", "reason_missing": False, **said}
+        return page(
+            request,
+            self._parts,
+            "change.html",
+            row.env,
+            "settings",
+            status=status,
+            board=board,
+            row=row,
+            form=form,
+            preview=self._shown(board, row, preview) if preview is not None else None,
+            direct=preview.direct if preview is not None else True,
+            reason_required=preview.needs.reason_required if preview is not None else False,
+            layers=layers_of(state, row.env) if state is not None else (),
+            reach=reach(state, row.env) if state is not None else {},
+            **context,
+        )
+
+    def _shown(self, board: Board, row: Row, preview: Preview) -> Shown:
+        changes = tuple(preview.prepared.plan.changes)
+        return Shown(
+            diff=preview.prepared.diff,
+            lines=diff_lines(preview.prepared.diff),
+            changes=changes,
+            environments=list(dict.fromkeys(change.env for change in changes)),
+            readers=self._parts.readers(board, row),
+            restart=any(change.requires_restart for change in changes),
+            # A missing reason is asked for by the form itself.
+            refused=tuple(each for each in preview.refused if not _about_reason(each.message)),
+            warnings=preview.prepared.warnings,
+            text=preview.text,
+        )
+
+    def _asked(self, row: Row, form: Form, *, propose: bool = False) -> Asked:
+        value = from_text(row.spec, form.value)
+        wanted = Wanted(row.key, Secret(value) if row.spec.sensitive else value, layer=form.layer)
+        return Asked(row.env, (wanted,), form.reason, form.expected or None, propose)
+
+    def _row(self, request: Request, caller: Caller, board: Board, env: str, key: str) -> Row:
+        row = self._parts.row(board, caller, env, key)
+        self._parts.gate.require(request, "editor", env, row.category)
+        return row
+
+    def _top(self, board: Board, env: str) -> str:
+        """The environment's own layer: where a change reaches nobody else."""
+        return layers_of(board.state, env)[-1] if board.state is not None else ""
+
+
+def diff_lines(diff: str) -> tuple[Line, ...]:
+    """The unified diff for the eye, byte for byte; its colours come from the classes."""
+    found: list[Line] = []
+    for text in diff.splitlines():
+        if text.startswith(("---", "+++")):
+            found.append(Line("file", text))
+        elif text.startswith("@@"):
+            found.append(Line("place", text))
+        else:
+            kind = {"+": "plus", "-": "minus"}.get(text[:1], "same")
+            found.append(Line(kind, text))
+    return tuple(found)
+
+
+def _about_reason(message: str) -> bool:
+    return "reason" in message
+
+
+def _once() -> str:
+    return secrets.token_urlsafe(12)

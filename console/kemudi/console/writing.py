@@ -1,0 +1,269 @@
+"""Changes by people: what they want, checked against their rights, planned, and saved as one commit or proposal."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from kemudi.console.access.people import Caller
+from kemudi.console.board import Board, Row
+from kemudi.console.desired import Desired, layers_of
+from kemudi.console.problems import ProblemError, findings_as_errors
+from kemudi.console.pushing import Pusher
+from kemudi.console.values import checked
+from kemudi.console.watch import Watch
+from kemudi.repo.changes import UNSET, ChangeRequest, Edit, Prepared, commit, prepare
+from kemudi.repo.errors import HeadMovedError
+from kemudi.repo.people import Author
+from kemudi.repo.plan_text import as_text
+from kemudi.repo.policy import Approval, PolicyContext, approval, policies_of, refused
+from kemudi.schema.documents import JSON
+from kemudi.schema.errors import ConflictError
+from kemudi.schema.findings import Finding
+from kemudi.schema.secret import Secret
+from kemudi.schema.state import ConfigState
+
+_ATTEMPTS: Final = 20
+_REMEMBERED: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One setting of a change, with its value as JSON.
+
+    Attributes:
+        key: The setting.
+        value: The new value; in a `Secret` for a sensitive one.
+        unset: Take the line out of the layer instead.
+        layer: Where; empty for the environment's own layer.
+    """
+
+    key: str
+    value: JSON | Secret[JSON] = None
+    unset: bool = False
+    layer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A change that somebody asks for.
+
+    Attributes:
+        env: The environment that they look at.
+        changes: What they want.
+        reason: Why.
+        expected: The revision that they saw; None: whatever is there now.
+        propose: For somebody else to approve.
+        operation: Of the commit message: `set`, `rollback`, …
+    """
+
+    env: str
+    changes: tuple[Wanted, ...]
+    reason: str = ""
+    expected: str | None = None
+    propose: bool = False
+    operation: str = "set"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change would do.
+
+    Attributes:
+        prepared: The plan, the diff and the message.
+        needs: What the policies ask for, over all environments that it touches.
+        refused: What they hold against it.
+        text: The plan as the command line prints it.
+    """
+
+    prepared: Prepared
+    needs: Approval
+    refused: tuple[Finding, ...]
+    text: str
+
+    @property
+    def direct(self) -> bool:
+        """Whether it may be saved without anybody's approval."""
+        return self.needs.direct_commit
+
+    def as_json(self) -> dict[str, Any]:
+        """For the API."""
+        return {
+            "plan": self.prepared.plan.as_json(),
+            "text": self.text,
+            "diff": self.prepared.diff,
+            "refused": findings_as_errors(self.refused),
+            "needs": {
+                "approvals": self.needs.required,
+                "own_approval": self.needs.own_allowed,
+                "direct_commit": self.needs.direct_commit,
+                "reason": self.needs.reason_required,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of a change.
+
+    Attributes:
+        revision: The commit.
+        branch: Where it is.
+        changed: False when everything was as it should be already.
+        proposed: Whether it waits for somebody.
+        restart: Settings whose readers keep the old value until they are restarted.
+    """
+
+    revision: str
+    branch: str
+    changed: bool
+    proposed: bool
+    restart: tuple[str, ...]
+
+
+class Writer:
+    """Plans and saves. One change at a time; several people may ask at once."""
+
+    def __init__(self, desired: Desired, watch: Watch, pusher: Pusher) -> None:
+        self._desired = desired
+        self._watch = watch
+        self._pusher = pusher
+        self._lock = threading.Lock()
+        self._done: OrderedDict[str, Saved] = OrderedDict()
+
+    def preview(self, caller: Caller, board: Board, asked: Asked) -> Preview:
+        """What a change would do. Has no effect.
+
+        Raises ProblemError for what the caller may not do, InvalidValueError, StaleSettingError, FindingsError,
+        ConflictError.
+        """
+        prepared = self._prepare(caller, board, asked)
+        needs = self._needs(board, prepared)
+        return Preview(prepared, needs, refused(prepared.plan), as_text(prepared.plan))
+
+    def save(self, caller: Caller, board: Board, asked: Asked, *, once: str = "") -> Saved:
+        """Make the commit, or the proposal. `once` names this very wish: asked for twice, it is done once.
+
+        Raises as `preview`, and PolicyRefusedError.
+        """
+        name = f"{caller.person.login}\0{once}" if once else ""
+        with self._lock:
+            if name and name in self._done:
+                return self._done[name]
+            saved = self._save(caller, board, asked)
+            if name:
+                self._done[name] = saved
+                while len(self._done) > _REMEMBERED:
+                    self._done.popitem(last=False)
+        self._watch.refresh(ask=False)
+        if saved.changed:
+            self._pusher.push(saved.branch)
+        return saved
+
+    def _save(self, caller: Caller, board: Board, asked: Asked) -> Saved:
+        asked = replace(asked, expected=asked.expected or board.head)
+        for _ in range(_ATTEMPTS):
+            prepared = self._prepare(caller, board, asked)
+            if not asked.propose and not self._may_commit(caller, board, prepared):
+                raise ProblemError(
+                    403,
+                    "approval-required",
+                    "this cannot be saved directly here; propose it, for somebody to approve",
+                )
+            try:
+                done = commit(prepared)
+            except HeadMovedError:
+                continue  # by a change of other settings; of these it would have been a StaleSettingError
+            restart = tuple(sorted({each.key for each in prepared.plan.changes if each.requires_restart}))
+            return Saved(done.revision, done.branch, done.changed, asked.propose, restart)
+        raise ConflictError("the branch moves faster than the change can be made", hint="Try again.")
+
+    def _prepare(self, caller: Caller, board: Board, asked: Asked) -> Prepared:
+        state = self._state(board)
+        edits = tuple(self._edit(caller, board, state, asked.env, each) for each in asked.changes)
+        request = ChangeRequest(
+            edits=edits,
+            reason=asked.reason.strip(),
+            author=Author(caller.person.name, caller.person.email),
+            expected=asked.expected,
+            propose=asked.propose,
+            operation=asked.operation,
+        )
+        return prepare(self._desired.root, request, context=PolicyContext(datetime.now(UTC)))
+
+    def _edit(self, caller: Caller, board: Board, state: ConfigState, env: str, wanted: Wanted) -> Edit:
+        row = visible_row(board, caller, env, wanted.key)
+        layers = layers_of(state, env)
+        layer = wanted.layer or layers[-1]
+        if layer not in layers:
+            raise ProblemError(
+                422, "validation", f"{env} has no layer of that name; it has: {', '.join(layers)}"
+            )
+        for reached in reach_of(state, layer):
+            if not caller.may("editor", reached, row.category):
+                raise ProblemError(
+                    403,
+                    "read-only",
+                    f"this needs the role editor in {reached}",
+                    role="editor",
+                    environment=reached,
+                    holders=[],
+                )
+        if wanted.unset:
+            return Edit(layer, row.key, UNSET)
+        plain = wanted.value.reveal() if isinstance(wanted.value, Secret) else wanted.value
+        value = checked(state.contracts[row.category], row.spec, plain)
+        return Edit(layer, row.key, Secret(value) if row.spec.sensitive else value)
+
+    def _needs(self, board: Board, prepared: Prepared) -> Approval:
+        """The strictest of all environments that the change touches."""
+        policies = policies_of(self._state(board)).policies
+        found = Approval()
+        for each in prepared.plan.environments:
+            if each.changes:
+                here = approval(policies, each.env, sorted({change.category for change in each.changes}))
+                found = Approval(
+                    max(found.required, here.required),
+                    found.own_allowed and here.own_allowed,
+                    found.direct_commit and here.direct_commit,
+                    found.reason_required or here.reason_required,
+                    max(found.reason_minimum, here.reason_minimum),
+                    found.break_glass + here.break_glass,
+                )
+        return found
+
+    def _may_commit(self, caller: Caller, board: Board, prepared: Prepared) -> bool:
+        """By policy, or as break-glass by somebody who may approve."""
+        needs = self._needs(board, prepared)
+        if needs.direct_commit:
+            return True
+        return all(
+            needs.is_break_glass(each.key) and caller.may("approver", each.env, each.category)
+            for each in prepared.plan.changes
+        )
+
+    def _state(self, board: Board) -> ConfigState:
+        if board.state is None or board.git_problem:
+            raise ProblemError(503, "unavailable", f"git cannot be read: {board.git_problem or 'not yet'}")
+        return board.state
+
+
+def visible_row(board: Board, caller: Caller, env: str, key: str) -> Row:
+    """A row, by look-up; 404 for what is not there or not shown."""
+    here = board.environments.get(env)
+    row = here.rows.get(key) if here is not None else None
+    if row is None or caller.role(env, row.category) is None:
+        raise ProblemError(404, "not-found", "there is no such setting here, or it is not shown to you")
+    return row
+
+
+def reach_of(state: ConfigState, layer: str) -> Sequence[str]:
+    """The environments that a layer is part of."""
+    return state.manifest.environments_of(layer) if state.manifest is not None else ()
+
+
+def reach(state: ConfigState, env: str) -> Mapping[str, Sequence[str]]:
+    """The same for every layer of an environment."""
+    return {layer: reach_of(state, layer) for layer in layers_of(state, env)}
