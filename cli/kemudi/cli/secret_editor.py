@@ -16,10 +16,10 @@ import click
 
 from kemudi.cli.workspace import Workspace
 from kemudi.repo.edits import render, set_value, unset_value
-from kemudi.repo.sealing import open_setting, seal_setting, stored_secrets
+from kemudi.repo.sealing import open_stored, seal_setting, stored_secrets
 from kemudi.schema.contract import Contract
 from kemudi.schema.documents import JSON, read_document
-from kemudi.schema.errors import KemudiError, RefusedError, UsageError
+from kemudi.schema.errors import KemudiError, UsageError
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.paths import values_path
 from kemudi.schema.rules import RULES
@@ -83,11 +83,7 @@ def _opened(
     for stored in stored_secrets(workspace.state, layer):
         if stored.category != contract.category:
             continue
-        if stored.text is None:
-            raise RefusedError(
-                f"{stored.place}: {stored.key} stands there in plain text", hint="Seal it first."
-            )
-        found[stored.key] = open_setting(workspace.state, layer, stored.key, stored.text, identities)
+        found[stored.key] = open_stored(workspace.state, stored, identities)
     return found
 
 

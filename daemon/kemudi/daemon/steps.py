@@ -250,9 +250,14 @@ def _plain(bench: Bench, category: ResolvedCategory, errors: list[Finding]) -> C
     for key, setting in category.settings.items():
         if isinstance(setting.value, Envelope):
             try:
-                secrets[key] = bench.unsealer.open(bench.repo_id, contract, setting, setting.value)
+                kind, secret = bench.unsealer.open(bench.repo_id, contract, setting, setting.value)
             except UnsealError as error:
                 errors.append(finding_at(setting, error))
+                continue
+            if key in contract.sensitive:
+                secrets[key] = kind, secret
+            else:
+                values[key] = secret.reveal()  # of a SOPS file, which encrypts what is no secret, too
         elif setting.layer == "default":
             defaults[key] = setting.value
         else:

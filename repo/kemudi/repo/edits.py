@@ -22,6 +22,7 @@ from kemudi.schema.envelope import is_sealed
 from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.refusals import LIMIT_BYTES
 from kemudi.schema.scalars import read_plain
+from kemudi.schema.sops import is_sops
 
 # Plain in every context and for every reader, YAML 1.1's included: it reads these words and digits otherwise.
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+=-]*(?::[A-Za-z0-9_./@+=,\]\[:-]*)?", re.ASCII)
@@ -35,24 +36,43 @@ def set_value(path: Path, key: str, value: JSON) -> bool:
     Returns whether the file changed: it does not when the value is there already.
     Raises FindingsError when the file cannot be read as YAML, ConflictError when it changed meanwhile, UsageError.
     """
-    return _edit(path, lambda text: with_value(text, key, value, file=path.name))
+    return edit_text(path, lambda text: with_value(text, key, value, file=path.name))
 
 
 def unset_value(path: Path, key: str) -> bool:
     """Take `key` out of a file of values. Returns whether it was there. Raises as `set_value`."""
     if not path.exists():
         return False
-    return _edit(path, lambda text: without_key(text, key, file=path.name))
+    return edit_text(path, lambda text: without_key(text, key, file=path.name))
+
+
+def edit_text(path: Path, change: Callable[[str], str]) -> bool:
+    """Write what `change` makes of a file's text; a missing file begins with its header line. Raises as `set_value`."""
+    stamp, mode, data = _load(path)
+    try:
+        before = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+    after = change(before)
+    if after == before:
+        return False
+    if _stamp(path) != stamp:
+        raise ConflictError(f"{path} was changed by somebody else meanwhile", hint="Try again.")
+    try:
+        replace_file(path, after.encode(), mode=mode, durable=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    return True
 
 
 def set_sealed(path: Path, sealed: Mapping[str, str]) -> bool:
     """Replace the sealed texts of many keys in one pass. Raises as `set_value`."""
-    return _edit(path, lambda text: _with_sealed(text, sealed, file=path.name))
+    return edit_text(path, lambda text: _with_sealed(text, sealed, file=path.name))
 
 
 def rename_key(path: Path, key: str, new: str) -> bool:
     """Give a top-level key another name on its line. Raises UsageError when `new` is there too; else as `set_value`."""
-    return _edit(path, lambda text: _with_name(text, key, new, file=path.name))
+    return edit_text(path, lambda text: _with_name(text, key, new, file=path.name))
 
 
 def with_value(text: str, key: str, value: JSON, *, file: str = "") -> str:
@@ -254,6 +274,11 @@ def _newline(text: str) -> str:
 
 def _document(text: str, file: str) -> Document:
     document, findings = read_document(text.encode(), file)
+    if is_sops(document):
+        raise UsageError(
+            f"{file} is a file of SOPS, whose MAC any edit would break",
+            hint="Change it with `sops`, or take it over: kemudi secret import-sops",
+        )
     if document is None:
         place = f"{findings[0].file}:{findings[0].line}" if findings else file
         raise FindingsError(f"{place} has to be mended by hand before it can be edited", findings)
@@ -276,24 +301,6 @@ def _same(one: JSON, other: JSON) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     return type(one) is type(other) and one == other
-
-
-def _edit(path: Path, change: Callable[[str], str]) -> bool:
-    stamp, mode, data = _load(path)
-    try:
-        before = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
-    after = change(before)
-    if after == before:
-        return False
-    if _stamp(path) != stamp:
-        raise ConflictError(f"{path} was changed by somebody else meanwhile", hint="Try again.")
-    try:
-        replace_file(path, after.encode(), mode=mode, durable=True)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    return True
 
 
 def _load(path: Path) -> tuple[tuple[int, ...] | None, int | None, bytes]:

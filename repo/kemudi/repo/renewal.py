@@ -54,6 +54,8 @@ def rekey(
     """
     renewed, refused = [], []
     for stored in stored_secrets(state, layer):
+        if stored.sops is not None:
+            continue
         if stored.text is None:
             refused.append(f"{stored.place}: {stored.key} is not sealed")
             continue

@@ -1,10 +1,11 @@
 """One setting sealed for its place in a config repo: the state says for whom, what type, and where it stands."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kemudi.repo.errors import UnsealError, WrongSealedTypeError
 from kemudi.repo.secrets import seal, unseal
+from kemudi.repo.sops import open_file
 from kemudi.schema.contract import Contract, SettingSpec
 from kemudi.schema.documents import JSON, Place
 from kemudi.schema.envelope import (
@@ -15,11 +16,12 @@ from kemudi.schema.envelope import (
     is_sealed,
     recipients_digest,
 )
-from kemudi.schema.errors import FindingsError, UsageError
+from kemudi.schema.errors import FindingsError, RefusedError, UsageError
 from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.paths import values_path
 from kemudi.schema.secret import Secret
+from kemudi.schema.sops import BLOCK, is_sops
 from kemudi.schema.state import ConfigState
 
 
@@ -104,6 +106,7 @@ class StoredSecret(NamedTuple):
         key: The setting.
         place: Where its value stands.
         text: `ENC[…]`, damaged or not; None where no sealed text stands. Plaintext is never held.
+        sops: All bytes of the file if SOPS encrypted it; then `text` is None.
     """
 
     layer: str
@@ -111,6 +114,7 @@ class StoredSecret(NamedTuple):
     key: str
     place: Place
     text: str | None
+    sops: bytes | None = None
 
 
 def stored_secrets(state: ConfigState, layer: str | None = None) -> Iterator[StoredSecret]:
@@ -124,7 +128,8 @@ def stored_secrets(state: ConfigState, layer: str | None = None) -> Iterator[Sto
             for key, value in document.values.items():
                 if key in contract.sensitive:
                     text = value if isinstance(value, str) and is_sealed(value) else None
-                    yield StoredSecret(each, category, key, document.place_of_value(key), text)
+                    place, sops = document.place_of_value(key), document.data if is_sops(document) else None
+                    yield StoredSecret(each, category, key, place, None if sops else text, sops)
 
 
 def is_current(state: ConfigState, layer: str, key: str, text: str) -> bool:
@@ -178,7 +183,10 @@ class StoredStatus(NamedTuple):
 
 
 def status_of(state: ConfigState, layer: str | None = None) -> tuple[StoredStatus, ...]:
-    """Every sensitive line with what validation says of it. Raises FindingsError without manifest or recipients."""
+    """Every sensitive line with what validation says of it, in a SOPS file with what it says of the block, too.
+
+    Raises FindingsError without manifest or recipients.
+    """
     errors: dict[tuple[str, str | None], list[Finding]] = {}
     for finding in state.findings:
         if finding.severity == "error":
@@ -187,6 +195,29 @@ def status_of(state: ConfigState, layer: str | None = None) -> tuple[StoredStatu
         each: tuple(readers_of(state, each)) for each in (state.manifest.layers if state.manifest else ())
     }
     return tuple(
-        StoredStatus(stored, readers[stored.layer], tuple(errors.get((stored.place.file, stored.key), ())))
+        StoredStatus(stored, readers[stored.layer], _problems(errors, stored))
         for stored in stored_secrets(state, layer)
     )
+
+
+def _problems(
+    errors: Mapping[tuple[str, str | None], list[Finding]], stored: StoredSecret
+) -> tuple[Finding, ...]:
+    of_block = errors.get((stored.place.file, BLOCK), []) if stored.sops is not None else []
+    return (*errors.get((stored.place.file, stored.key), ()), *of_block)
+
+
+def open_stored(state: ConfigState, stored: StoredSecret, identities: Sequence[str]) -> Secret[JSON]:
+    """The plaintext of a line, sealed by Kemudi or by SOPS. Raises as `open_setting`; RefusedError for plaintext."""
+    if stored.text is not None:
+        return open_setting(state, stored.layer, stored.key, stored.text, identities)
+    if stored.sops is None:
+        hint = "Change the secret at its source, then seal the new one."
+        raise RefusedError(f"{stored.place}: {stored.key} stands there in plain text", hint=hint)
+    contract, _ = sensitive_setting(state, stored.key)
+    value = contract.normalise(stored.key, open_file(stored.sops, stored.place.file, identities)[stored.key])
+    if contract.check_value(stored.key, value):
+        raise WrongSealedTypeError(
+            f"the value of {stored.key} in {stored.place.file} does not fit its contract"
+        )
+    return Secret(value)

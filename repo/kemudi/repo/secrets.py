@@ -63,7 +63,7 @@ def seal(context: Context, kind: str, value: JSON, recipients: Sequence[str]) ->
         payload = encode_payload(context, kind, value)
     except ValueError as error:
         raise UsageError(f"the value of {context.key} cannot be sealed: {_size_only(error)}") from None
-    ciphertext = pyrage.encrypt(payload, [_recipient(key) for key in keys])
+    ciphertext = pyrage.encrypt(payload, [age_recipient(key) for key in keys])
     return str(Envelope(context_digest(context), recipients_digest(keys), ciphertext))
 
 
@@ -139,7 +139,7 @@ def load_identities(path: Path) -> tuple[str, ...]:
     if not found:
         raise UsageError(f"{path} holds no identity", hint="Make one with `kemudi secret keygen`.")
     for identity in found:
-        _identity(identity)
+        age_identity(identity)
     return found
 
 
@@ -155,7 +155,7 @@ def save_identity(path: Path, identity: str) -> None:
 
 def public_key(identity: str) -> str:
     """The public key of an age identity. Raises UsageError."""
-    found = _identity(identity)
+    found = age_identity(identity)
     if isinstance(found, pyrage.ssh.Identity):
         raise UsageError("the public key of an SSH identity stands in its .pub file")
     return str(found.to_public())
@@ -164,7 +164,7 @@ def public_key(identity: str) -> str:
 def _opened(
     envelope: Envelope, context: Context, identities: Sequence[str], readers: Mapping[str, str] | None
 ) -> bytes:
-    keys = [_identity(identity) for identity in identities]
+    keys = [age_identity(identity) for identity in identities]
     try:
         return bytes(pyrage.decrypt(envelope.ciphertext, keys))
     except pyrage.DecryptError as error:
@@ -204,7 +204,8 @@ def _wrong_place(sealed_for: Context, context: Context) -> str:
     return f"the sealed value of {context.key} in {context.layer} was sealed for {', '.join(wrong)}"
 
 
-def _recipient(key: str) -> Any:
+def age_recipient(key: str) -> Any:
+    """The library's object of a public key. Raises UsageError."""
     try:
         if key.startswith("ssh-"):
             return pyrage.ssh.Recipient.from_str(key)
@@ -215,7 +216,8 @@ def _recipient(key: str) -> Any:
         raise UsageError(f"{shown} is not a public key of age or SSH") from None
 
 
-def _identity(text: str) -> Any:
+def age_identity(text: str) -> Any:
+    """The library's object of an identity. Raises UsageError, without the text."""
     try:
         if "PRIVATE KEY-----" in text:
             return pyrage.ssh.Identity.from_buffer(text.encode())

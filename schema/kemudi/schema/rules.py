@@ -37,6 +37,7 @@ MALFORMED_SEAL: Final = "KEM032"
 MOVED_SEAL: Final = "KEM033"
 STALE_SEAL: Final = "KEM034"
 LIKELY_SECRET: Final = "KEM035"  # noqa: S105  # the id of a rule
+SOPS_FILE: Final = "KEM036"
 CONTRACT_JSON: Final = "KEM040"
 CONTRACT_SHAPE: Final = "KEM041"
 CONTRACT_ANNOTATION: Final = "KEM042"
@@ -218,6 +219,12 @@ _LIST: Final = (
         "A value looks like a secret",
         "A known form of token, or text that looks random, may be a secret that nobody marked as one. A warning only.",
         "Change the secret at its source, mark the key `x-kemudi-sensitive`, seal the new one; else leave it.",
+    ),
+    Rule(
+        SOPS_FILE,
+        "A SOPS file that is not read",
+        "Of SOPS only age is read, with the MAC enforced; other keys need services or programs of their own.",
+        "Encrypt the file to age recipients with `sops`, or seal its secrets with `kemudi secret set`.",
     ),
     Rule(
         CONTRACT_JSON,

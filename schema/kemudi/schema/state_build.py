@@ -8,15 +8,9 @@ from kemudi.schema import rules
 from kemudi.schema.contract import Contract
 from kemudi.schema.contract_reader import read_contract
 from kemudi.schema.documents import read_document
+from kemudi.schema.file_check import check_file, default_findings
 from kemudi.schema.findings import Finding
-from kemudi.schema.layers import (
-    LayerFile,
-    ResolvedCategory,
-    check_file,
-    check_resolved,
-    default_findings,
-    resolve_category,
-)
+from kemudi.schema.layers import LayerFile, ResolvedCategory, check_resolved, resolve_category
 from kemudi.schema.manifest import Environment, Recipients, RoleGrant
 from kemudi.schema.paths import (
     CATEGORY,

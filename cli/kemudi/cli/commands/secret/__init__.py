@@ -17,6 +17,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rotate-plan": ("leaving", "List what a recipient could ever read."),
     "rotate-keyset": ("rotating", "Replace the keys at rest in Redis while everything runs."),
     "guard": ("checking", "Refuse plaintext secrets in what is staged: for pre-commit."),
+    "import-sops": ("exchange", "Take over a file that SOPS encrypted to age keys."),
+    "export-sops": ("exchange", "Give a file out as SOPS writes it."),
     "textconv": ("reading", "Show sealed values in a diff as type and fingerprint."),
 }
 

@@ -47,16 +47,14 @@ def get_command(
     """
     from kemudi.cli.sealing import find_stored
     from kemudi.cli.workspace import open_workspace
-    from kemudi.repo.sealing import open_setting, sensitive_setting
+    from kemudi.repo.sealing import open_stored, sensitive_setting
     from kemudi.repo.textconv import fingerprint
 
     identities = needed_identities(identity)
     state = open_workspace(repo).state
     _, spec = sensitive_setting(state, key)
     stored = find_stored(state, key, layer, env)
-    if stored.text is None:
-        raise RefusedError(f"{stored.place}: {key} stands there in plain text", hint="See `kemudi validate`.")
-    value = open_setting(state, stored.layer, key, stored.text, identities).reveal()
+    value = open_stored(state, stored, identities).reveal()
     found: dict[str, object] = {
         "key": key,
         "layer": stored.layer,
