@@ -1,7 +1,7 @@
 """Where requests meet the reconciling thread: answers from what it left, and orders handed over to it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -96,6 +96,18 @@ class Desk:
         ]
         if any(one["drift"] for one in found):
             self.trigger.ring(Cause.DRIFT)
+        return {"environments": found}
+
+    def log(self, env: str | None, limit: int) -> dict[str, Any]:
+        """The log that the store keeps of an environment, the newest first. It is bounded, and gone with the store.
+
+        Raises UsageError, StoreUnavailableError.
+        """
+        chosen = self.reconciler.environments if env is None else [self._environment(env)]
+        found = [
+            {"env": each.bench.env, "entries": [asdict(entry) for entry in each.bench.store.log(limit)]}
+            for each in chosen
+        ]
         return {"environments": found}
 
     def begin_wait(self, env: str, revision: str) -> "Waiting":

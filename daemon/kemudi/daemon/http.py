@@ -30,6 +30,8 @@ from kemudi.schema.errors import (
 MAX_BODY: Final = 64 * 1024
 MAX_WEBHOOK: Final = 256 * 1024
 MAX_WAIT_SECONDS: Final = 3600.0
+MAX_LOG: Final = 10_000
+DEFAULT_LOG: Final = 100
 _FIRST_LOOK: Final = 0.02
 _LONGEST_LOOK: Final = 0.25
 _BY_ERROR: Final[tuple[tuple[type[KemudiError], int], ...]] = (
@@ -54,6 +56,7 @@ def make_app(desk: Desk, gatekeeper: Gatekeeper, webhook_secret: bytes | None) -
         Route("/status", handlers.status),
         Route("/wait", handlers.wait),
         Route("/drift", handlers.drift),
+        Route("/log", handlers.log),
         Route("/reconcile", handlers.reconcile, methods=["POST"]),
         Route("/accept-rewrite", handlers.accept_rewrite, methods=["POST"]),
         Route("/pause", handlers.pause, methods=["PUT"]),
@@ -118,6 +121,12 @@ class _Handlers:
         """Compare Redis with what is applied, now."""
         env = request.query_params.get("env")
         return JSONResponse(await run_in_threadpool(self._desk.drift, env))
+
+    async def log(self, request: Request) -> Response:
+        """What was applied, refused and repaired, and when."""
+        asked = request.query_params
+        limit = _count(asked.get("limit", str(DEFAULT_LOG)))
+        return JSONResponse(await run_in_threadpool(self._desk.log, asked.get("env"), limit))
 
     async def wait(self, request: Request) -> Response:
         """Long poll: until a revision runs everywhere, cannot, or the time is up."""
@@ -212,6 +221,12 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= MAX_WAIT_SECONDS:
         raise UsageError(f"`timeout` is between 0 and {MAX_WAIT_SECONDS:.0f} seconds")
     return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_LOG):
+        raise UsageError(f"`limit` is a number from 1 to {MAX_LOG}")
+    return int(text)
 
 
 def _problem(status: int, detail: str) -> JSONResponse:

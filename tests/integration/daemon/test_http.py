@@ -383,3 +383,28 @@ def test_readyz_is_json_and_healthz_asks_nobody(
         assert json.loads(answer.read()) == {"alive": True}
     assert time.monotonic() - started < 1
     own_redis.thaw()
+
+
+def test_the_log_says_what_was_applied_when(repo: Any, daemon: Any, kit: Any) -> None:
+    """So that "when did it go live" has an answer; the newest entry stands first, and the limit holds."""
+    first = repo.commit(kit.files())
+    daemon.start()
+    repo.write("dev/graph.yaml", "GRAPH_LIMIT: 7\n")
+    second = repo.commit()
+    daemon.call("POST", "/reconcile", {})
+    kit.eventually(lambda: daemon.applied() == second)
+    (one,) = daemon.get("/log?env=dev&limit=1")["environments"]
+    (newest,) = one["entries"]
+    assert one["env"] == "dev"
+    assert (newest["kind"], newest["revision"]) == ("applied", second)
+    assert datetime.fromisoformat(newest["at"]).tzinfo is not None
+    (whole,) = daemon.get("/log")["environments"]
+    assert {entry["revision"] for entry in whole["entries"]} >= {first, second}
+
+
+def test_the_log_refuses_what_it_does_not_know(repo: Any, daemon: Any, kit: Any) -> None:
+    """An unknown environment and an impossible limit are the caller's mistake."""
+    repo.commit(kit.files())
+    daemon.start()
+    for query in ("?env=nowhere", "?limit=0", "?limit=many", "?limit=10001"):
+        assert daemon.call("GET", f"/log{query}")[0] == 400
