@@ -139,19 +139,48 @@ class Oracle:
         }
         return {kode: score for kode, score in scores.items() if score}
 
-    def similarity(self, nim: str) -> dict[str, Fraction]:
-        def jaccard(one: str, two: str) -> Fraction:
-            both, either = self.taken_by[one] & self.taken_by[two], self.taken_by[one] | self.taken_by[two]
-            return Fraction(len(both), len(either))
+    def jaccard(self, one: str, two: str) -> Fraction:
+        both, either = self.taken_by[one] & self.taken_by[two], self.taken_by[one] | self.taken_by[two]
+        return Fraction(len(both), len(either))
 
+    def similarity(self, nim: str) -> dict[str, Fraction]:
         scores = {
-            kode: sum((jaccard(mine, kode) for mine in self.takes[nim]), Fraction(0))
+            kode: sum((self.jaccard(mine, kode) for mine in self.takes[nim]), Fraction(0))
             for kode in self.open_to(nim)
         }
         return {kode: score for kode, score in scores.items() if score}
 
+    def hybrid(self, nim: str, weights: dict[str, float]) -> dict[str, Fraction]:
+        scores: dict[str, Fraction] = {}
+        for name, weight in weights.items():
+            for rank, kode in enumerate(ranks(getattr(self, name)(nim)), start=1):
+                scores[kode] = scores.get(kode, Fraction(0)) + Fraction(weight) / (60 + rank)
+        return {kode: score for kode, score in scores.items() if score}
+
     def most_taken(self, nim: str) -> dict[str, Fraction]:
         return {kode: Fraction(len(self.taken_by[kode])) for kode in self.open_to(nim)}
+
+    def because(self, nim: str, kode: str, *, mates: bool, classes: bool) -> list[dict[str, Any]]:
+        """At most three classes that are alike, then at most three classmates."""
+        shared = self.shared(nim)
+        alike = sorted((-self.jaccard(mine, kode), mine) for mine in self.takes[nim])[:3] if classes else []
+        takers = (
+            sorted((-shared[who], who) for who in self.taken_by[kode] if who in shared)[:3] if mates else []
+        )
+        return [{"kode": mine, "weight": float(-value)} for value, mine in alike if value] + [
+            {"nim": who, "weight": -count} for count, who in takers
+        ]
+
+    def recommended(self, nim: str, scores: dict[str, Fraction], **reasons: bool) -> list[dict[str, Any]]:
+        return [
+            {
+                "kode": kode,
+                "nama": name_of(kode),
+                "score": float(scores[kode]),
+                "because": self.because(nim, kode, **reasons),
+            }
+            for kode in ranks(scores)
+        ]
 
 
 def ranks(scores: dict[str, Fraction]) -> list[str]:
@@ -183,31 +212,47 @@ def test_classmates_and_friends_of_friends_are_those_of_the_definition(
 @FEW
 @given(pairs=registries)
 def test_recommendations_are_those_of_the_formulas(store: GraphStore, pairs: Pairs) -> None:
-    """Scores of all rankings, ties by kode, and never a class that the student takes."""
+    """Whole answers: every class that the student lacks, score, order with its ties, and the reasons.
+
+    Not one bit of a score may differ: a sum is exact until its last step.
+    """
     hold(store, pairs)
     oracle, service = Oracle(pairs), GraphService(client(), store)
     fallback = GraphService(client(GRAPH_RECOMMENDATIONS_ENABLED=False), store)
     for nim in oracle.students:
-        wanted = {
-            "collaborative": oracle.collaborative(nim),
-            "similarity": oracle.similarity(nim),
-        }
-        answers = {name: service.recommendations(nim, algorithm=name) for name in wanted}
-        answers["most taken"], wanted["most taken"] = fallback.recommendations(nim), oracle.most_taken(nim)
-        for name, scores in wanted.items():
-            assert {each["kode"]: pytest.approx(each["score"]) for each in answers[name]} == {
-                kode: float(score) for kode, score in scores.items()
-            }
-        for name in (
-            "collaborative",
-            "most taken",
-        ):  # exact integers; equal floats may part by their last bit
-            assert [each["kode"] for each in answers[name]] == ranks(wanted[name])
-        taken = oracle.takes[nim]
-        hybrid = service.recommendations(nim, algorithm="hybrid")
-        for answer in (*answers.values(), hybrid):
-            assert not taken & {each["kode"] for each in answer}
-        assert {each["kode"] for each in hybrid} == set(oracle.collaborative(nim))
+        assert service.recommendations(nim, algorithm="collaborative") == oracle.recommended(
+            nim, oracle.collaborative(nim), mates=True, classes=False
+        )
+        assert service.recommendations(nim, algorithm="similarity") == oracle.recommended(
+            nim, oracle.similarity(nim), mates=False, classes=True
+        )
+        assert fallback.recommendations(nim) == oracle.recommended(
+            nim, oracle.most_taken(nim), mates=False, classes=False
+        )
+
+
+@settings(FEW, max_examples=12)
+@given(
+    pairs=registries,
+    # Sums of two such weights over ranks differ by more than a float's last bit, or not at all.
+    weights=st.dictionaries(
+        st.sampled_from(["collaborative", "similarity"]), st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=1
+    ),
+)
+def test_hybrid_recommendations_are_fused_by_rank(
+    store: GraphStore, pairs: Pairs, weights: dict[str, float]
+) -> None:
+    """With any weights, zero included, which leaves a ranking's classes and its reasons out."""
+    hold(store, pairs)
+    oracle, service = Oracle(pairs), GraphService(client(GRAPH_HYBRID_WEIGHTS=weights), store)
+    for nim in oracle.students:
+        found = service.recommendations(nim, algorithm="hybrid")
+        wanted = oracle.recommended(
+            nim, oracle.hybrid(nim, weights), mates=True, classes=weights.get("similarity", 0) > 0
+        )
+        scores = [each.pop("score") for each in wanted]
+        assert [each.pop("score") for each in found] == pytest.approx(scores)
+        assert found == wanted
 
 
 @settings(FEW, max_examples=8)  # some forty calls each
@@ -240,24 +285,6 @@ def test_a_limit_gives_the_beginning_of_the_whole_answer(store: GraphStore, pair
         assert answers(*services(**dict.fromkeys(limits, most)), None) == beginning
     small = services(**dict.fromkeys(limits, 1))
     assert answers(*small, MANY) == [each[:1] for each in whole]
-
-
-@FEW
-@given(pairs=registries)
-def test_every_reason_of_a_recommendation_is_true(store: GraphStore, pairs: Pairs) -> None:
-    """A classmate that is named takes the class; a class that is named is taken by the student."""
-    hold(store, pairs)
-    oracle, service = Oracle(pairs), GraphService(client(), store)
-    for nim in oracle.students:
-        shared = oracle.shared(nim)
-        for each in service.recommendations(nim, algorithm="hybrid"):
-            assert each["because"]
-            for reason in each["because"]:
-                if "nim" in reason:
-                    assert each["kode"] in oracle.takes[reason["nim"]]
-                    assert reason["weight"] == shared[reason["nim"]]
-                else:
-                    assert reason["kode"] in oracle.takes[nim]
 
 
 SMALL: Pairs = {
@@ -463,7 +490,7 @@ def test_a_wrong_password_is_refused_and_an_empty_port_is_unavailable(neo4j_sess
 
 
 def test_the_service_on_both_stores_refuses_alike(store: GraphStore) -> None:
-    """Unknown students, unknown algorithms, limits below one and the kill switch."""
+    """Unknown students, students without a class, unknown algorithms, limits below one and the kill switch."""
     hold(store, SMALL)
     config = client()
     service = GraphService(config, store)
@@ -474,6 +501,10 @@ def test_the_service_on_both_stores_refuses_alike(store: GraphStore) -> None:
         service.recommendations("1", algorithm="random")
     with pytest.raises(ValueError, match="at least 1"):
         service.classmates("1", limit=0)
+    store.write([("merge_students", {"rows": [{"nim": "9", "nama": "Nine"}]})])
+    for algorithm in ALGORITHMS:
+        assert service.recommendations("9", algorithm=algorithm).reason == "no-classes"
+    assert service.classmates("9").reason == service.friends_of_friends("9").reason == "no-classes"
     config.publish(GRAPH_FEATURE_ENABLED=False)
     with pytest.raises(FeatureDisabledError, match="Graph features are currently disabled"):
         service.classmates("1")

@@ -59,15 +59,19 @@ def by_similarity(common: Iterable[Mapping[str, Any]], sizes: Mapping[str, int])
         sizes: Students of every class named in `common`. The graph may have moved since; no similarity exceeds one.
     """
     names: dict[str, str] = {}
-    parts: dict[str, list[tuple[float, str]]] = {}
+    parts: dict[str, list[tuple[int, int, str]]] = {}
     for record in common:
         taken, kode, shared = record["taken"], record["kode"], record["common"]
         names[kode] = record["nama"]
         either = sizes.get(taken, 0) + sizes.get(kode, 0) - shared
-        parts.setdefault(kode, []).append((shared / max(either, shared), taken))
-    # Summed in one order everywhere, so that two stores give the same float.
+        parts.setdefault(kode, []).append((shared, max(either, shared), taken))
     return ordered(
-        Candidate(kode, names[kode], sum(value for value, _ in sorted(found)), _strongest("kode", found))
+        Candidate(
+            kode,
+            names[kode],
+            _summed(found),
+            _strongest("kode", ((both / either, taken) for both, either, taken in found)),
+        )
         for kode, found in parts.items()
     )
 
@@ -99,6 +103,14 @@ def fused(rankings: Mapping[str, Sequence[Candidate]], weights: Mapping[str, flo
             scores[candidate.kode] = scores.get(candidate.kode, 0.0) + weight / (RANK_CONSTANT + rank)
             reasons[candidate.kode] = reasons.get(candidate.kode, ()) + candidate.because
     return ordered(Candidate(kode, names[kode], score, reasons[kode]) for kode, score in scores.items())
+
+
+def _summed(fractions: Iterable[tuple[int, int, str]]) -> float:
+    """The sum, exact until its last step: equal sums are equal numbers, so that a tie is one, in whatever order."""
+    above, below = 0, 1
+    for both, either, _ in fractions:
+        above, below = above * either + both * below, below * either
+    return above / below
 
 
 def _strongest(name: str, found: Iterable[tuple[float, str]]) -> Because:

@@ -1,9 +1,11 @@
 // Classes that a student's classmates take and the student does not, each classmate weighed by the classes shared.
-MATCH (m:MahasiswaNode {nim: $nim})-[:MENGAMBIL]->(s:KelasNode)<-[:MENGAMBIL]-(c:MahasiswaNode)
+MATCH (:MahasiswaNode {nim: $nim})-[:MENGAMBIL]->(mine:KelasNode)
+WITH collect(mine.kode) AS own
+MATCH (:MahasiswaNode {nim: $nim})-[:MENGAMBIL]->(s:KelasNode)<-[:MENGAMBIL]-(c:MahasiswaNode)
 WHERE c.nim <> $nim
-WITH c, count(DISTINCT s.kode) AS weight
+WITH own, c, count(DISTINCT s.kode) AS weight
 MATCH (c)-[:MENGAMBIL]->(k:KelasNode)
-WHERE NOT EXISTS { MATCH (:MahasiswaNode {nim: $nim})-[:MENGAMBIL]->(k) }
+WHERE NOT k.kode IN own
 RETURN k.kode AS kode, k.nama AS nama, sum(weight) AS score
 ORDER BY score DESC, kode
 LIMIT $limit
