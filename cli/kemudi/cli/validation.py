@@ -5,7 +5,6 @@ from pathlib import Path
 
 from kemudi.cli.formats.report import Report
 from kemudi.cli.workspace import find_root
-from kemudi.repo.policy import policies_of
 from kemudi.repo.worktree import WorkTree
 from kemudi.schema import manifest as manifests
 from kemudi.schema import rules
@@ -49,6 +48,10 @@ def validate(path: Path, base: str | None = None) -> Report:
 
 
 def _findings(state: ConfigState) -> tuple[Finding, ...]:
+    if state.manifest is None or not state.manifest.policies:
+        return state.findings
+    from kemudi.repo.policy import policies_of
+
     return tuple(sorted({*state.findings, *policies_of(state).findings}))
 
 

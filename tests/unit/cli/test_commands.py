@@ -236,7 +236,7 @@ def test_an_unexpected_error_is_exit_code_70_without_a_traceback(kemudi, monkeyp
     def broken(*_arguments):
         raise RuntimeError("canary")
 
-    monkeypatch.setattr("kemudi.cli.workspace.open_workspace", broken)
+    monkeypatch.setattr("kemudi.cli.validation.validate", broken)
     outcome = kemudi("validate", str(example))
     assert outcome.code == 70
     assert "KEMUDI_DEBUG" in outcome.err
