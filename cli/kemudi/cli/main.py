@@ -19,6 +19,7 @@ INTERRUPTED: Final = 130
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("up", "Run everything on this machine: Redis, daemon, graph and sync service."),
     "init": ("init", "Start a config repo in a folder."),
+    "import": ("import_settings", "Bring settings from elsewhere into a config repo."),
     "validate": ("validate", "Check every file of a config repo; name file, line, column and fix."),
     "plan": ("plan", "Show what a change does to every environment, before it does it."),
     "explain": ("explain", "Say where the value of a setting comes from."),
