@@ -11,12 +11,22 @@ from kemudi.console.access.gate import API, GatedRoute
 from kemudi.console.access.guard import BodyTooLargeError, Guard
 from kemudi.console.api import events as api_events
 from kemudi.console.api import settings as api_settings
-from kemudi.console.pages import change, frame, settings_list, sign_in, site
+from kemudi.console.pages import (
+    change,
+    dashboard,
+    frame,
+    setting,
+    settings_list,
+    sign_in,
+    site,
+    switches,
+    sync,
+)
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
 from kemudi.schema.errors import KemudiError
 
-PAGES = (site, sign_in, settings_list, change)
+PAGES = (site, sign_in, dashboard, settings_list, setting, change, switches, sync)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
 
 API_GROUPS = (api_settings, api_events)

@@ -66,10 +66,10 @@ class DaemonClient:
             return {}
         return {env: tuple(listed) for env, listed in found.items()}
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:  # JSON
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # JSON
         """One request. Raises UnavailableError when nobody answers, else the error whose meaning fits."""
         try:
-            answer = self._http.request(method, path, params=query, json=body if method != "GET" else None)
+            answer = self._http.request(method, path, json=(body or {}) if method != "GET" else None)
             document = answer.json() if answer.content else None
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(

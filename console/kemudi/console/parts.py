@@ -17,11 +17,12 @@ from kemudi.console.events import Hub
 from kemudi.console.languages import Language
 from kemudi.console.observed import DaemonClient
 from kemudi.console.problems import not_found
-from kemudi.console.provenance import Origin, Provenance
+from kemudi.console.provenance import Provenance
 from kemudi.console.pushing import Pusher
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
+from kemudi.repo.history import Entry
 from kemudi.schema.envelope import Envelope
 
 
@@ -80,7 +81,7 @@ class Parts:
             raise not_found()
         return found
 
-    def origins(self, board: Board, env: str) -> Mapping[str, Origin]:
+    def origins(self, board: Board, env: str) -> Mapping[str, Entry]:
         """Who set each value of an environment last, by key."""
         return self.provenance.of(board, env)
 

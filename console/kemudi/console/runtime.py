@@ -87,7 +87,10 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
         languages = load_languages()
         pusher = Pusher(lambda: desired.root, log)
         stack.callback(pusher.close)
+        provenance = Provenance(settings.repo)
+        stack.callback(provenance.close)
         watch.start()
+        provenance.prepare(watch.board)
         pusher.resume(watch.board.branch)
         yield Parts(
             settings=settings,
@@ -101,7 +104,7 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             audit=audit,
             languages=languages,
             templates=make_templates(languages),
-            provenance=Provenance(),
+            provenance=provenance,
             writer=Writer(desired, watch, pusher),
             pusher=pusher,
         )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from kemudi.console.board import Row, RowState
-from kemudi.console.provenance import Origin
+from kemudi.repo.history import Entry
 
 Reason = Annotated[str, Field(max_length=4000, description="Why; it becomes the body of the commit message.")]
 
@@ -157,7 +157,7 @@ class ChangeOut(BaseModel):
     requires_restart: list[str]
 
 
-def setting_out(row: Row, origin: Origin | None) -> SettingOut:
+def setting_out(row: Row, origin: Entry | None) -> SettingOut:
     """A row for the wire; the row holds no secret."""
     return SettingOut(
         environment=row.env,
@@ -181,7 +181,7 @@ def setting_out(row: Row, origin: Origin | None) -> SettingOut:
     )
 
 
-def set_by(origin: Origin) -> SetBy:
+def set_by(origin: Entry) -> SetBy:
     """The commit that set a value, for the wire."""
     return SetBy(
         revision=origin.revision, author=origin.author_name, at=origin.at.isoformat(), reason=origin.reason

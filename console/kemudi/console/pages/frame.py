@@ -98,7 +98,11 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
     menu = (
         Entry("dashboard", "", None),
         Entry("settings", "/settings", len(rows)),
-        Entry("switches", "/switches", sum(row.spec.type == "boolean" for row in rows)),
+        Entry(
+            "switches",
+            "/switches",
+            sum(row.spec.type == "boolean" and not row.spec.sensitive for row in rows),
+        ),
         Entry("sync", "/sync", drifted or None),
     )
     return Frame(

@@ -1,0 +1,69 @@
+"""What people ask the daemon for: look now, compare, pause, resume. Each is written to the audit log."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from kemudi.console.parts import Parts
+from kemudi.console.problems import ProblemError
+from kemudi.schema.errors import KemudiError
+
+LONGEST_PAUSE: Final = timedelta(days=7)
+
+
+async def reconcile(parts: Parts, request: Request, env: str) -> None:
+    """Ask the daemon to look at git and Redis now."""
+    await run_in_threadpool(_ask, parts, request, "reload", env, "POST", "/reconcile")
+    await run_in_threadpool(parts.watch.refresh)
+
+
+def compare_now(parts: Parts, request: Request, env: str) -> int:
+    """Compare Redis with what was published; what differs is put back by the daemon. Returns how much differed."""
+    answer = _ask(parts, request, "put git back", env, "GET", f"/drift?{urlencode({'env': env})}")
+    found = sum(len(each["drift"]) for each in answer["environments"])
+    parts.watch.refresh()
+    return found
+
+
+def pause(parts: Parts, request: Request, env: str, reason: str, until: datetime) -> None:
+    """Stop publishing until a moment that is near enough. Raises ProblemError."""
+    now = datetime.now(UTC)
+    if not reason.strip():
+        raise ProblemError(422, "validation", "a pause needs a reason", errors=[{"pointer": "#/reason"}])
+    if not now < until <= now + LONGEST_PAUSE:
+        raise ProblemError(
+            422, "validation", "a pause ends within seven days", errors=[{"pointer": "#/until"}]
+        )
+    body = {"env": env, "reason": reason.strip(), "until": until.isoformat()}
+    _ask(parts, request, "pause", env, "PUT", "/pause", body, detail=f"until {until.isoformat()}: {reason}")
+    parts.watch.refresh()
+
+
+def resume(parts: Parts, request: Request, env: str) -> None:
+    """Publish again."""
+    _ask(parts, request, "resume", env, "DELETE", "/pause", {"env": env})
+    parts.watch.refresh()
+
+
+def _ask(
+    parts: Parts,
+    request: Request,
+    action: str,
+    env: str,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    detail: str = "",
+) -> Any:  # JSON
+    try:
+        answer = parts.daemon.ask(method, path, body)
+    except KemudiError as error:
+        parts.note(request, action, "failed", env=env, detail=str(error))
+        raise
+    parts.note(request, action, "done", env=env, detail=detail)
+    return answer

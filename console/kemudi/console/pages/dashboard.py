@@ -1,0 +1,97 @@
+"""The dashboard: the chain, totals, the last ten changes, what needs attention (console.md 6.1)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from kemudi.console.access.gate import GatedRoute, Signed, needs
+from kemudi.console.access.people import Caller
+from kemudi.console.board import Board
+from kemudi.console.catalogue import Filter, select, visible
+from kemudi.console.pages.frame import page
+from kemudi.console.parts import Parts
+from kemudi.repo.history import Entry
+from kemudi.schema.errors import KemudiError
+
+LAST: Final = 10
+DAYS: Final = 30
+_READ: Final = 400
+_WIDTH: Final = 220
+_HEIGHT: Final = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """The changes of the last days as two SVG paths: geometry in attributes, colours from the style sheet."""
+
+    total: int
+    most: int
+    line: str
+    area: str
+
+
+def routes(parts: Parts) -> APIRouter:
+    """One page."""
+    router = APIRouter(route_class=GatedRoute, include_in_schema=False)
+
+    @router.get("/e/{env}/")
+    @needs("viewer")
+    def dashboard(request: Request, caller: Signed, env: str) -> HTMLResponse:
+        board = parts.board
+        rows = visible(parts.environment(board, caller, env), caller)
+        entries = _entries(parts, board, caller, env)
+        categories = Counter(row.category for row in rows)
+        return page(
+            request,
+            parts,
+            "dashboard.html",
+            env,
+            "dashboard",
+            board=board,
+            total=len(rows),
+            categories=sorted(categories.items()),
+            widest=max(categories.values(), default=1),
+            attention=select(rows, Filter(state="attention", sort="state")),
+            changes=entries[:LAST],
+            spark=spark(entries, datetime.now(UTC)),
+        )
+
+    return router
+
+
+def _entries(parts: Parts, board: Board, caller: Caller, env: str) -> list[Entry]:
+    """The newest changes that reach this environment and that the caller may see; none while git cannot be read."""
+    state = board.state
+    if state is None or state.manifest is None:
+        return []
+    layers = state.manifest.environment(env).layers
+    try:
+        found = parts.provenance.latest(_READ)
+    except KemudiError:
+        return []
+    return [
+        entry
+        for entry in found
+        if entry.layer in layers and caller.role(env, state.category_of.get(entry.key)) is not None
+    ]
+
+
+def spark(entries: Sequence[Entry], now: datetime) -> Spark:
+    """How many commits changed something on each of the last days."""
+    days = [0] * DAYS
+    for _, at in {(entry.revision, entry.at) for entry in entries}:
+        ago = (now - at).days
+        if 0 <= ago < DAYS:
+            days[DAYS - 1 - ago] += 1
+    most = max(days)
+    points = [
+        (round(place * _WIDTH / (DAYS - 1), 1), round(_HEIGHT - 2 - count * (_HEIGHT - 4) / max(1, most), 1))
+        for place, count in enumerate(days)
+    ]
+    line = "M" + " L".join(f"{x} {y}" for x, y in points)
+    return Spark(sum(days), most, line, f"{line} L{_WIDTH} {_HEIGHT} L0 {_HEIGHT} Z")

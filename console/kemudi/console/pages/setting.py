@@ -1,0 +1,94 @@
+"""One setting: in every environment, what its contract says, and its history (console.md 6.4)."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from kemudi.console.access.gate import GatedRoute, Signed, needs
+from kemudi.console.board import Row
+from kemudi.console.pages.frame import page
+from kemudi.console.parts import Parts
+from kemudi.console.problems import not_found
+from kemudi.repo.history import Entry
+from kemudi.schema.errors import KemudiError
+
+SHOWN: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the history.
+
+    Attributes:
+        entry: What git says.
+        is_live: Whether this gave the setting its present value.
+        can_go_back: Whether there is a value to go back to.
+    """
+
+    entry: Entry
+    is_live: bool
+    can_go_back: bool
+
+
+def routes(parts: Parts) -> APIRouter:
+    """The page of a setting; one that is gone keeps its page."""
+    router = APIRouter(route_class=GatedRoute, include_in_schema=False)
+
+    @router.get("/e/{env}/settings/{key}")
+    @needs("viewer")
+    def setting(request: Request, caller: Signed, env: str, key: str) -> HTMLResponse:
+        board = parts.board
+        here = parts.environment(board, caller, env)
+        steps = _steps(parts, key, env)
+        if key not in here.rows:
+            # Only what was a setting once has history; anything else is not there.
+            if not steps or caller.role(env) is None:
+                raise not_found()
+            return page(request, parts, "gone.html", env, "settings", board=board, key=key, steps=steps)
+        row = parts.row(board, caller, env, key)
+        everywhere = [
+            each.rows[key]
+            for name, each in board.environments.items()
+            if key in each.rows and caller.role(name, row.category) is not None
+        ]
+        return page(
+            request,
+            parts,
+            "setting.html",
+            env,
+            "settings",
+            board=board,
+            row=row,
+            everywhere=everywhere,
+            origins={each.env: parts.origins(board, each.env) for each in everywhere},
+            steps=steps,
+            readers=parts.readers(board, row),
+            contract=_contract(parts, row),
+        )
+
+    return router
+
+
+def _steps(parts: Parts, key: str, env: str) -> list[Step]:
+    """The history; empty while it cannot be read."""
+    try:
+        entries = parts.provenance.of_key(key, env, limit=SHOWN)
+    except KemudiError:
+        return []
+    origin = parts.origins(parts.board, env).get(key)
+    live = origin.revision if origin is not None else None
+    return [
+        Step(
+            each,
+            each.revision == live,
+            each.new is not None and not each.sensitive and each.layer != "default",
+        )
+        for each in entries
+    ]
+
+
+def _contract(parts: Parts, row: Row) -> str:
+    state: Any = parts.board.state
+    return str(state.contracts[row.category].place_of(row.key)) if state is not None else ""
