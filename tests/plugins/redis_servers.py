@@ -50,7 +50,7 @@ class Server:
     Attributes:
         kind: `redis` or `valkey`.
         folder: Its working folder.
-        options: Of its command line, beside port and folder.
+        options: Of its command line; the word `PORT` stands for a free one, for a server whose port is another kind.
         login: Credentials of an administrator, `user:password`.
     """
 
@@ -73,7 +73,8 @@ class Server:
             self.port = self.port or int(probe.getsockname()[1])
         program = redis_program() if self.kind == "redis" else valkey_program()
         assert program is not None
-        told = [*self.options] if "--port" in self.options else ["--port", str(self.port), *self.options]
+        told = [str(self.port) if word == "PORT" else word for word in self.options]
+        told = told if "--port" in told else ["--port", str(self.port), *told]
         persistence = [] if "--save" in self.options else ["--save", ""]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -122,10 +123,10 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers; they end with the test."""
     started: list[Server] = []
 
-    def start(kind: str, *options: str, login: str = "", port: int = 0) -> Server:
+    def start(kind: str, *options: str, login: str = "") -> Server:
         folder = tmp_path / f"{kind}-{len(started)}"
         folder.mkdir()
-        server = Server(kind, folder, options, login, port)
+        server = Server(kind, folder, options, login)
         started.append(server)
         server.start()
         return server

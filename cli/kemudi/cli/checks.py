@@ -11,7 +11,9 @@ from typing import Any, Final, Literal
 
 import redis as redis_py
 
-from kemudi.schema.errors import KemudiError
+from kemudi.schema.errors import KemudiError, UsageError
+from kemudi.store.connection import shown
+from kemudi.store.transport import private_url
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_GIT: Final = (2, 31)
@@ -101,7 +103,11 @@ def redis(url: str | None) -> list[Check]:
     if url is None:
         return []
     try:
-        with redis_py.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
+        plain, _ = private_url(url, shown(url))
+    except UsageError as error:
+        return [Check("Redis", "problem", f"{error}. {error.hint}")]
+    try:
+        with redis_py.Redis.from_url(plain, socket_connect_timeout=3, socket_timeout=3) as client:
             client.ping()
             return [Check("Redis", "ok", "answers"), *_redis_details(client)]
     except (redis_py.RedisError, ValueError) as error:

@@ -14,6 +14,9 @@ from limits.storage import MemoryStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
+from kemudi.store.connection import shown
+from kemudi.store.transport import private_url
+
 _TIMEOUT_SECONDS: Final = 0.25
 _AWAY_SECONDS: Final = 2.0
 _SCANNED: Final = 1_000
@@ -86,7 +89,9 @@ class RateLimiter:
     def connect(cls, url: str, env: str) -> "RateLimiter":
         """A limiter that counts in Redis; nothing is connected yet."""
         client = redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
+            private_url(url, shown(url))[0],
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
         )
         return cls(client, env)
 

@@ -6,8 +6,8 @@
 `redis+cluster://host:port,host:port`                     a cluster
 ========================================================  ==========================================
 
-`rediss+sentinel` and `rediss+cluster` speak TLS. Query options are redis-py's (`ssl_ca_certs=…`). No
-message shows more of a URL than scheme, hosts and path.
+`rediss+sentinel` and `rediss+cluster` speak TLS, which is required beyond loopback (`kemudi.store.transport`).
+Query options are redis-py's (`ssl_ca_certs=…`). No message shows more of a URL than scheme, hosts and path.
 """
 
 import functools
@@ -28,6 +28,7 @@ from redis.sentinel import Sentinel
 
 from kemudi.schema.errors import KemudiError, UsageError
 from kemudi.store.errors import StoreFullError, StoreRefusedError, StoreUnavailableError
+from kemudi.store.transport import is_loopback, private_url
 
 Client: TypeAlias = Any
 """redis-py types each command for its sync and its async client at once, which helps neither."""
@@ -84,8 +85,10 @@ def connect(url: str) -> Client:
     A cluster client asks its nodes at once and raises StoreUnavailableError.
     """
     base, kind, rest = require_form(url)
+    plain, trusted = private_url(f"{base}://{rest}", shown(url))
+    make = {"": _single, "sentinel": _sentinel, "cluster": _cluster}[kind]
     try:
-        return {"": _single, "sentinel": _sentinel, "cluster": _cluster}[kind](f"{base}://{rest}")
+        return make(plain, _options(trusted=trusted))
     except (ValueError, TypeError):
         problem: KemudiError = UsageError(f"the store's URL {shown(url)} is malformed")
     except FAILURES as error:
@@ -93,7 +96,11 @@ def connect(url: str) -> Client:
     raise problem
 
 
-def _options() -> dict[str, Any]:
+class _PlaintextError(exceptions.RedisError):
+    """A node that a server on this machine has named lies on another one, and would be spoken to in the clear."""
+
+
+def _options(*, trusted: bool) -> dict[str, Any]:
     return {
         "socket_timeout": TIMEOUT_SECONDS,
         "socket_connect_timeout": TIMEOUT_SECONDS,
@@ -105,8 +112,16 @@ def _options() -> dict[str, Any]:
         "protocol": 2,
         "socket_read_size": READ_BYTES,
         "driver_info": None,  # CLIENT SETINFO is not among a reader's rights
-        "redis_connect_func": _greet,
+        "redis_connect_func": _greet if trusted else _greet_in_private,
     }
+
+
+def _greet_in_private(connection: Any) -> None:
+    """As `_greet`, once it is sure that nobody listens: Sentinel and clusters name hosts of their own."""
+    encrypted = isinstance(connection, redis.SSLConnection)
+    if not encrypted and not is_loopback(getattr(connection, "host", None) or ""):
+        raise _PlaintextError
+    _greet(connection)
 
 
 def _greet(connection: Any) -> None:
@@ -124,10 +139,10 @@ def _parsed(url: str) -> dict[str, Any]:
     return dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py has no annotation here
 
 
-def _single(url: str) -> Client:
+def _single(url: str, common: dict[str, Any]) -> Client:
     if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
         raise ValueError  # redis-py would take database 0
-    options = {**_options(), **_parsed(url)}
+    options = {**common, **_parsed(url)}
     if url.startswith("unix:"):
         del options["socket_keepalive"]
     pool = redis.ConnectionPool(**options)
@@ -154,12 +169,12 @@ def _hosts(url: str) -> tuple[list[tuple[str, int]], list[str], dict[str, Any]]:
     return [(host.hostname or "", host.port or 0) for host in hosts], path, options
 
 
-def _sentinel(url: str) -> Client:
+def _sentinel(url: str, common: dict[str, Any]) -> Client:
     hosts, path, options = _hosts(url)
     if not path or len(path) > 2:
         raise ValueError
     tls = {"ssl": True} if options.pop("connection_class", None) else {}
-    common = {**_options(), **tls}
+    common = {**common, **tls}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py has no annotation here
         [(host, port or 26379) for host, port in hosts], sentinel_kwargs=common
     )
@@ -169,19 +184,24 @@ def _sentinel(url: str) -> Client:
     return client
 
 
-def _cluster(url: str) -> Client:
+def _cluster(url: str, common: dict[str, Any]) -> Client:
     hosts, _, options = _hosts(url)
     if options.pop("connection_class", None) is not None:
         options["ssl"] = True
     node: Any = ClusterNode
     nodes = [node(host, port or 6379) for host, port in hosts]
-    return RedisCluster(startup_nodes=nodes, **{**_options(), **options})
+    return RedisCluster(startup_nodes=nodes, **{**common, **options})
 
 
 def translated(error: Exception, place: str) -> KemudiError:
     """Our error for one of redis-py's. Its text, which may quote commands with their values, is not kept."""
     found = _CODE.match(str(error).rpartition("caused error: ")[2])
     code = found.group(0) if found else ""
+    if isinstance(error, _PlaintextError):
+        return StoreRefusedError(
+            f"the store at {place} leads to another machine, where everybody between could read along",
+            hint="Use rediss. If the network is trusted, say so in the URL: ?plaintext=allowed.",
+        )
     if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
         return StoreRefusedError(
             f"the store at {place} shows a certificate that is not trusted",
@@ -212,8 +232,9 @@ class Connection:
 
     def __init__(self, url: str) -> None:
         """Take a URL of `connect`. Raises UsageError for a malformed one."""
-        _, kind, _ = require_form(url)
+        base, kind, rest = require_form(url)
         self.place = shown(url)
+        private_url(f"{base}://{rest}", self.place)
         self._url = url
         self._lock = threading.Lock()
         # A cluster client asks its nodes as soon as it is made; the others connect at their first command.

@@ -64,7 +64,12 @@ def test_malformed(url: str) -> None:
 
 def test_every_form_is_made_without_a_server() -> None:
     """A store for any URL is made before its server is there, a cluster's as well."""
-    for url in ("redis://h", "rediss://u:p@h:1/3", "unix:///x.sock", "redis+sentinel://a,b:2/main/1"):
+    for url in (
+        "redis://localhost",
+        "rediss://u:p@h:1/3",
+        "unix:///x.sock",
+        "redis+sentinel://[::1],127.0.0.1:2/main/1",
+    ):
         connect(url).close()
     store = RedisStore("redis+cluster://127.0.0.1:1", "prod")
     with pytest.raises(StoreUnavailableError):
@@ -91,7 +96,7 @@ def test_options_of_a_url_count() -> None:
 
 def test_repr() -> None:
     """Neither a store nor its connection prints credentials."""
-    url = f"redis://user:{PASSWORD}@host:1/0"
+    url = f"rediss://user:{PASSWORD}@host:1/0"
     store = RedisStore(url, "prod")
     for text in (repr(store), repr(Connection(url))):
         assert PASSWORD not in text
