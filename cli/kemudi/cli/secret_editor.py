@@ -16,7 +16,7 @@ import click
 
 from kemudi.cli.workspace import Workspace
 from kemudi.repo.edits import render, set_value, unset_value
-from kemudi.repo.sealing import open_stored, seal_setting, stored_secrets
+from kemudi.repo.sealing import open_stored, same_value, seal_setting, stored_secrets
 from kemudi.schema.contract import Contract
 from kemudi.schema.documents import JSON, read_document
 from kemudi.schema.errors import KemudiError, UsageError
@@ -110,7 +110,7 @@ def _changed(
     for key, value in document.values.items():
         if key not in contract.sensitive:
             raise UsageError(f"{key} is no sensitive setting of {contract.category}")
-        if key not in before or before[key] != Secret(contract.normalise(key, value)):
+        if key not in before or not same_value(before[key], Secret(contract.normalise(key, value))):
             lines[key] = seal_setting(workspace.state, layer, key, value)
     return lines
 

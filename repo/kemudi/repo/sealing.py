@@ -1,5 +1,6 @@
 """One setting sealed for its place in a config repo: the state says for whom, what type, and where it stands."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -150,9 +151,14 @@ def would_change(
     if text is None or not identities or not is_current(state, layer, key, text):
         return True
     try:
-        return open_setting(state, layer, key, text, identities) != Secret(value)
+        return not same_value(open_setting(state, layer, key, text, identities), Secret(value))
     except UnsealError:
         return True
+
+
+def same_value(one: Secret[JSON], other: Secret[JSON]) -> bool:
+    """Whether two plaintexts are one JSON value: 1 is neither true nor 1.0, and members have no order."""
+    return json.dumps(one.reveal(), sort_keys=True) == json.dumps(other.reveal(), sort_keys=True)
 
 
 class StoredStatus(NamedTuple):

@@ -60,7 +60,7 @@ def seal(context: Context, kind: str, value: JSON, recipients: Sequence[str]) ->
         )
     keys = sorted(set(recipients))
     try:
-        payload = encode_payload(context, kind, value)
+        payload = encode_payload(context, recipients_digest(keys), kind, value)
     except ValueError as error:
         raise UsageError(f"the value of {context.key} cannot be sealed: {_size_only(error)}") from None
     ciphertext = pyrage.encrypt(payload, [age_recipient(key) for key in keys])
@@ -97,9 +97,14 @@ def unseal(
         )
     payload = _opened(envelope, context, identities, readers)
     try:
-        sealed_for, sealed_kind, value = decode_payload(payload)
+        sealed_for, recipients, sealed_kind, value = decode_payload(payload)
     except ValueError as error:
         raise DamagedSealError(f"the sealed value of {context.key} is damaged: {error}") from None
+    if recipients != envelope.rs:
+        message = (
+            f"the sealed value of {context.key} says in the clear that it is for other recipients than it was"
+        )
+        raise DamagedSealError(message)
     if sealed_for != context:
         raise WrongContextError(_wrong_place(sealed_for, context))
     if kind is not None and kind != sealed_kind:
@@ -117,13 +122,14 @@ def open_anywhere(envelope: Envelope, identities: Sequence[str]) -> tuple[Contex
     """
     payload = _opened(envelope, Context("", "a file", "", "a sealed value"), identities, None)
     try:
-        context, kind, value = decode_payload(payload)
+        context, recipients, kind, value = decode_payload(payload)
     except ValueError as error:
         raise DamagedSealError(str(error)) from None
-    if envelope.at != context_digest(context):
-        raise WrongContextError(
-            f"the sealed value of {context.key} says in the clear that it is for another place"
+    if (envelope.at, envelope.rs) != (context_digest(context), recipients):
+        message = (
+            f"the sealed value of {context.key} says in the clear that it is for another place or others"
         )
+        raise WrongContextError(message)
     return context, kind, value
 
 

@@ -106,12 +106,20 @@ def recipients_digest(keys: Iterable[str]) -> str:
     return _digest(sorted(set(keys)))
 
 
-def encode_payload(context: Context, kind: str, value: JSON) -> bytes:
-    """What goes into the age file: canonical JSON of context, type and value, padded to `PADDING` bytes.
+def encode_payload(context: Context, recipients: str, kind: str, value: JSON) -> bytes:
+    """What goes into the age file: canonical JSON of place, recipients, type and value, padded to `PADDING` bytes.
 
+    `recipients` is the digest that stands in the clear too, so that it cannot be altered there.
     Raises ValueError for a value that is not finite JSON, or a payload of more than `LARGEST_PAYLOAD` bytes.
     """
-    content: dict[str, JSON] = {"v": 1, "ctx": list(context), "t": kind, "x": value, "p": ""}
+    content: dict[str, JSON] = {
+        "v": 1,
+        "ctx": list(context),
+        "rs": recipients,
+        "t": kind,
+        "x": value,
+        "p": "",
+    }
     bare = len(_canonical(content))
     if bare > LARGEST_PAYLOAD:
         raise ValueError(f"a sealed value may have at most {LARGEST_PAYLOAD:,} bytes")
@@ -119,17 +127,17 @@ def encode_payload(context: Context, kind: str, value: JSON) -> bytes:
     return _canonical(content)
 
 
-def decode_payload(data: bytes) -> tuple[Context, str, JSON]:
-    """The context, type and value of a payload. Raises ValueError, never with the content in its message."""
+def decode_payload(data: bytes) -> tuple[Context, str, str, JSON]:
+    """Place, digest of the recipients, type and value. Raises ValueError, never with the content in its message."""
     try:
         content = json.loads(data)
         version, context = content["v"], Context(*content["ctx"])
-        kind, value = content["t"], content["x"]
+        recipients, kind, value = content["rs"], content["t"], content["x"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError("the content of a sealed value is not a payload of Kemudi") from None
-    if version != 1 or not isinstance(kind, str) or not all(isinstance(part, str) for part in context):
+    if version != 1 or not all(isinstance(part, str) for part in (*context, recipients, kind)):
         raise ValueError("the content of a sealed value has an unknown form")
-    return context, kind, value
+    return context, recipients, kind, value
 
 
 def _canonical(content: JSON) -> bytes:

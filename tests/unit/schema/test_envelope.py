@@ -102,26 +102,26 @@ def test_recipients_are_a_set(keys: list[str], random: Any) -> None:
 @given(contexts, st.sampled_from(["string", "integer", "object"]), values)
 def test_a_payload_comes_back_as_it_went_in(context: Context, kind: str, value: Any) -> None:
     """Context, type and value, in a multiple of the padding, equal for equal content."""
-    payload = encode_payload(context, kind, value)
+    payload = encode_payload(context, "0a1b2c3d", kind, value)
     assert len(payload) % PADDING == 0
     found = decode_payload(payload)
-    assert found == (context, kind, value)
-    assert json.dumps(found[2], sort_keys=True) == json.dumps(value, sort_keys=True)
-    assert encode_payload(context, kind, value) == payload
+    assert found == (context, "0a1b2c3d", kind, value)
+    assert json.dumps(found[3], sort_keys=True) == json.dumps(value, sort_keys=True)
+    assert encode_payload(context, "0a1b2c3d", kind, value) == payload
 
 
 def test_the_length_of_a_short_secret_does_not_show() -> None:
-    """Passwords of 8 and of 40 characters make payloads of one length, more often than not."""
-    sizes = {len(encode_payload(PLACE, "string", "x" * length)) for length in range(4, 36)}
+    """All lengths of one step of the padding make payloads of one length."""
+    sizes = {len(encode_payload(PLACE, "0a1b2c3d", "string", "x" * length)) for length in range(28, 92)}
     assert len(sizes) == 1
 
 
 def test_a_payload_is_bounded_and_finite() -> None:
     """64 KiB, and no NaN."""
     with pytest.raises(ValueError, match="at most"):
-        encode_payload(PLACE, "string", "x" * LARGEST_PAYLOAD)
+        encode_payload(PLACE, "0a1b2c3d", "string", "x" * LARGEST_PAYLOAD)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        encode_payload(PLACE, "number", float("nan"))
+        encode_payload(PLACE, "0a1b2c3d", "number", float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -130,15 +130,17 @@ def test_a_payload_is_bounded_and_finite() -> None:
         b"",
         b"canary",
         b"{}",
-        b'{"v":2,"ctx":["a","b","c","d"],"t":"string","x":"canary"}',
-        b'{"v":1,"ctx":["a","b","c"],"t":"string","x":"canary"}',
-        b'{"v":1,"ctx":["a","b","c",1],"t":"string","x":"canary"}',
-        b'{"v":1,"ctx":["a","b","c","d"],"t":1,"x":"canary"}',
-        b'{"v":1,"ctx":["a","b","c","d"],"t":"string"}',
+        b'{"v":2,"ctx":["a","b","c","d"],"rs":"0a1b2c3d","t":"string","x":"canary"}',
+        b'{"v":1,"ctx":["a","b","c"],"rs":"0a1b2c3d","t":"string","x":"canary"}',
+        b'{"v":1,"ctx":["a","b","c",1],"rs":"0a1b2c3d","t":"string","x":"canary"}',
+        b'{"v":1,"ctx":["a","b","c","d"],"t":"string","x":"canary"}',
+        b'{"v":1,"ctx":["a","b","c","d"],"rs":7,"t":"string","x":"canary"}',
+        b'{"v":1,"ctx":["a","b","c","d"],"rs":"0a1b2c3d","t":1,"x":"canary"}',
+        b'{"v":1,"ctx":["a","b","c","d"],"rs":"0a1b2c3d","t":"string"}',
         b"[" * 50_000,
         b"\xff",
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_another_content_is_refused_without_being_quoted(data: bytes) -> None:
     """What was inside is a secret even if it is not ours."""
