@@ -2,14 +2,16 @@
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
-from kemudi.console.access.gate import API, GatedRoute
+from kemudi.console.access.gate import API, GatedRoute, public
 from kemudi.console.access.guard import BodyTooLargeError, Guard
+from kemudi.console.api import changes as api_changes
 from kemudi.console.api import events as api_events
+from kemudi.console.api import operations as api_operations
 from kemudi.console.api import settings as api_settings
 from kemudi.console.pages import (
     change,
@@ -29,7 +31,7 @@ from kemudi.schema.errors import KemudiError
 PAGES = (site, sign_in, dashboard, settings_list, setting, change, switches, sync)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
 
-API_GROUPS = (api_settings, api_events)
+API_GROUPS = (api_settings, api_changes, api_operations, api_events)
 """The same for the REST API."""
 
 
@@ -46,8 +48,18 @@ def make_api(parts: Parts) -> FastAPI:
     app.router.route_class = GatedRoute
     for module in (*PAGES, *API_GROUPS):
         app.include_router(module.routes(parts))
+    _describe(app)
     _explain_errors(app, parts)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """The description of the API for programs."""
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @public
+    async def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
 
 
 def _explain_errors(app: FastAPI, parts: Parts) -> None:

@@ -50,6 +50,7 @@ class Row:
         restart: Services that keep an older value until they are restarted.
         until: When an override ends; RFC 3339.
         words: What the search looks through. Never a sensitive value.
+        seal: Of a sensitive setting: 8 hex digits of its ciphertext's digest.
     """
 
     env: str
@@ -67,6 +68,7 @@ class Row:
     restart: tuple[str, ...] = ()
     until: str | None = None
     words: str = ""
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,9 @@ def _row(
         state=_state(category, spec.key, setting, served, facts),
         restart=facts.restart.get(spec.key, ()),
         until=facts.overridden.get(spec.key),
+        seal=setting.value.fingerprint()
+        if setting is not None and isinstance(setting.value, Envelope)
+        else "",
         words=f"{spec.key} {spec.description} {as_text(value) if setting is not None else ''}".casefold(),
     )
 

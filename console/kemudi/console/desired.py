@@ -106,6 +106,13 @@ class Desired:
                 self._saved = Saved(scan.revision, self._saved.state.update(scan.changes))
             return self._saved
 
+    def forget(self) -> None:
+        """Read everything anew at the next question."""
+        with self._lock:
+            self.close()
+            self._states.clear()
+            self._tree, self._saved = None, None
+
     def close(self) -> None:
         """End the process that reads objects."""
         with self._lock:

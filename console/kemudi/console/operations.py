@@ -49,6 +49,18 @@ def resume(parts: Parts, request: Request, env: str) -> None:
     parts.watch.refresh()
 
 
+def clear_cache(parts: Parts, request: Request, env: str) -> tuple[int, int]:
+    """Read git and the daemon anew. Returns how many settings were read, and how many look different now."""
+    before = parts.board.environments[env].rows
+    parts.desired.forget()
+    after = parts.watch.refresh().environments[env].rows
+    changed = sum(before.get(key) != row for key, row in after.items())
+    parts.note(
+        request, "clear cache", "done", env=env, detail=f"{len(after)} settings read, {changed} changed"
+    )
+    return len(after), changed
+
+
 def _ask(
     parts: Parts,
     request: Request,

@@ -11,19 +11,28 @@ from kemudi.console.access.people import Caller
 from kemudi.console.access.rates import SignInRates
 from kemudi.console.access.sessions import Sessions
 from kemudi.console.audit import Audit, Outcome
-from kemudi.console.board import Board, EnvironmentBoard, Row, as_text
-from kemudi.console.desired import Desired, environments_of
+from kemudi.console.board import Board, EnvironmentBoard, Row
+from kemudi.console.desired import Desired, layers_of
 from kemudi.console.events import Hub
 from kemudi.console.languages import Language
 from kemudi.console.observed import DaemonClient
-from kemudi.console.problems import not_found
+from kemudi.console.problems import ProblemError, not_found
 from kemudi.console.provenance import Provenance
 from kemudi.console.pushing import Pusher
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
 from kemudi.repo.history import Entry
-from kemudi.schema.envelope import Envelope
+from kemudi.schema.documents import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a commit gave a setting: the value in a layer, or none."""
+
+    layer: str
+    value: JSON
+    unset: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +94,23 @@ class Parts:
         """Who set each value of an environment last, by key."""
         return self.provenance.of(board, env)
 
-    def value_at(self, revision: str, row: Row) -> str | None:
-        """What a setting was at an earlier commit, as text; None where it was not set, or is not known."""
+    def earlier(self, row: Row, revision: str) -> Earlier:
+        """What a commit gave a setting. Raises ProblemError for a secret, and where the commit did not change it."""
         if row.spec.sensitive:
-            return None
-        state = self.desired.state(self.desired.resolve(revision))
-        if row.env not in environments_of(state):
-            return None
-        category = state.resolve(row.env).get(row.category)
-        setting = category.settings.get(row.key) if category is not None else None
-        if setting is None or isinstance(setting.value, Envelope):
-            return None
-        return as_text(setting.value)
+            raise ProblemError(
+                409, "secret-not-readable", "an earlier secret cannot be read here; set it anew"
+            )
+        sha = self.desired.resolve(revision)
+        layers = layers_of(self.board.state, row.env) if self.board.state is not None else ()
+        found = [
+            entry
+            for entry in self.provenance.of_key(row.key, row.env, limit=1000)
+            if entry.revision == sha and entry.layer in layers and not entry.sensitive
+        ]
+        if not found:
+            raise ProblemError(404, "not-found", "that commit did not change this setting here")
+        entry = max(found, key=lambda each: layers.index(each.layer))
+        return Earlier(entry.layer, entry.new, entry.kind == "remove")
 
     def readers(self, board: Board, row: Row) -> list[str]:
         """The services that read a setting: as their processes say, else by kemudi.yaml."""

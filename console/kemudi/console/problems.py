@@ -17,71 +17,89 @@ from kemudi.schema.findings import Finding
 
 MEDIA_TYPE: Final = "application/problem+json"
 
+
+def N_(text: str) -> str:  # noqa: N802  # the name by which gettext finds sentences that are translated later
+    """Mark a sentence for translation."""
+    return text
+
+
 TYPES: Final[Mapping[str, tuple[str, str]]] = {
     "validation": (
-        "The value is not valid",
-        (
-            "What was sent does not fit the contract of the setting, or the form of the request. `errors` names each "
-            "place and says what fits there."
+        N_("The value is not valid"),
+        N_(
+            "What was sent does not fit the contract of the setting, or the form of the request. "
+            "`errors` names each place and says what fits there."
         ),
     ),
     "stale-revision": (
-        "Somebody was faster",
-        (
-            "The setting was changed since it was read. `current` holds its value now. Read it again, then send the "
-            "change with the new ETag."
+        N_("Somebody was faster"),
+        N_(
+            "The setting was changed since it was read. `current` holds its value now. Read it again, "
+            "then send the change with the new ETag."
         ),
     ),
     "precondition-required": (
-        "An ETag is missing",
-        "Send If-Match with the ETag of the setting as you read it, so that no change of somebody else is lost.",
+        N_("An ETag is missing"),
+        N_(
+            "Send If-Match with the ETag of the setting as you read it, so that no change of somebody "
+            "else is lost."
+        ),
     ),
     "approval-required": (
-        "Another person has to approve",
-        (
-            "The policies of the config repo do not let this be saved directly. Propose it (`mode: propose`), and let "
-            "somebody approve it."
+        N_("Another person has to approve"),
+        N_(
+            "The policies of the config repo do not let this be saved directly. Propose it (`mode: "
+            "propose`), and let somebody approve it."
         ),
     ),
     "refused": (
-        "A policy refuses this",
-        "The policies of the config repo do not allow this change. `errors` names each rule.",
+        N_("A policy refuses this"),
+        N_("The policies of the config repo do not allow this change. `errors` names each rule."),
     ),
     "read-only": (
-        "Your role does not allow this",
-        "The answer names the role that is needed. Roles stand in roles.yaml of the config repo.",
+        N_("Your role does not allow this"),
+        N_("The answer names the role that is needed. Roles stand in roles.yaml of the config repo."),
     ),
     "secret-not-readable": (
-        "Secrets are not shown",
-        "The console holds no key that opens a sealed value. It can be replaced, never shown.",
+        N_("Secrets are not shown"),
+        N_("The console holds no key that opens a sealed value. It can be replaced, never shown."),
     ),
-    "paused": ("Publishing is paused", "What is saved goes live when the pause ends."),
+    "paused": (N_("Publishing is paused"), N_("What is saved goes live when the pause ends.")),
     "not-found": (
-        "There is nothing here",
-        "No such address, environment, setting or change, or your role does not show it to you.",
+        N_("There is nothing here"),
+        N_("No such address, environment, setting or change, or your role does not show it to you."),
     ),
     "method-not-allowed": (
-        "Wrong method",
-        "This address does not take that method; `Allow` names those it takes.",
+        N_("Wrong method"),
+        N_("This address does not take that method; `Allow` names those it takes."),
     ),
     "not-signed-in": (
-        "Sign in first",
-        "Send a bearer token in the Authorization header, or sign in with a browser.",
+        N_("Sign in first"),
+        N_("Send a bearer token in the Authorization header, or sign in with a browser."),
     ),
     "cross-site": (
-        "The request came from elsewhere",
-        "Requests that change something are taken from the console's own pages and from bearer tokens only.",
+        N_("The request came from elsewhere"),
+        N_(
+            "Requests that change something are taken from the console's own pages and from bearer "
+            "tokens only."
+        ),
     ),
-    "media-type": ("Send JSON", "The API takes `Content-Type: application/json`."),
-    "too-large": ("The request is too large", "A request has at most 1 MiB."),
-    "rate-limited": ("Too many attempts", "`Retry-After` says, in seconds, when to try again."),
+    "media-type": (N_("Send JSON"), N_("The API takes `Content-Type: application/json`.")),
+    "too-large": (N_("The request is too large"), N_("A request has at most 1 MiB.")),
+    "rate-limited": (N_("Too many attempts"), N_("`Retry-After` says, in seconds, when to try again.")),
     "idempotency": (
-        "The Idempotency-Key was used for something else",
-        "The same key with another body (422), or while its first request still runs (409).",
+        N_("The Idempotency-Key was used for something else"),
+        N_("The same key with another body (422), or while its first request still runs (409)."),
     ),
-    "conflict": ("The state has moved", "Read again, then retry."),
-    "unavailable": ("A part cannot be reached", "Git or the daemon does not answer now. Try again later."),
-    "internal": ("Something went wrong", "This should not happen; the log of the console has the trace."),
+    "conflict": (N_("The state has moved"), N_("Read again, then retry.")),
+    "unavailable": (
+        N_("A part cannot be reached"),
+        N_("Git or the daemon does not answer now. Try again later."),
+    ),
+    "internal": (
+        N_("Something went wrong"),
+        N_("This should not happen; the log of the console has the trace."),
+    ),
 }
 """Name of a type: its title, and what its page says."""
 

@@ -48,12 +48,16 @@ class Pusher:
         with self._lock:
             return tuple(Pending(branch, last) for branch, last in self._pending.items())
 
+    def has_remote(self) -> bool:
+        """Whether there is anything to push to."""
+        try:
+            return REMOTE in remotes(self._root())
+        except KemudiError:
+            return False
+
     def push(self, branch: str) -> None:
         """Send a branch soon. Does nothing where there is no remote."""
-        try:
-            if REMOTE not in remotes(self._root()):
-                return
-        except KemudiError:
+        if not self.has_remote():
             return
         with self._lock:
             self._pending.setdefault(branch, None)

@@ -75,12 +75,13 @@ class _Handlers:
         """The form; with a value in the address (a switch, an earlier value) its preview, too."""
         board = self._parts.board
         row = self._row(request, caller, board, env, key)
-        text = request.query_params.get("value")
+        text, layer = request.query_params.get("value"), self._top(board, env)
         back = request.query_params.get("back", "")
-        if back and not row.spec.sensitive:
-            text = self._parts.value_at(back, row)
+        if back:
+            earlier = self._parts.earlier(row, back)
+            text, layer = as_text(earlier.value), earlier.layer
         given = as_text(row.value) if row.is_set and not row.spec.sensitive else ""
-        form = Form(text if text is not None else given, self._top(board, env), "", board.head or "", _once())
+        form = Form(text if text is not None else given, layer, "", board.head or "", _once())
         if text is None or row.spec.sensitive:
             return self._page(request, board, row, form)
         return self._previewed(request, caller, board, row, form)

@@ -1,0 +1,59 @@
+"""The sentences of the console: found in code and templates, kept in one `.po` file for each language."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+from kemudi.console.languages import DOMAIN, NAMES
+
+_METHODS: Final = [("**.py", "python"), ("templates/**.html", "jinja2.ext:babel_extract")]
+_OPTIONS: Final = {
+    "templates/**.html": {"extensions": "jinja2.ext.i18n", "trimmed": "true", "newstyle_gettext": "true"}
+}
+
+
+def sentences(folder: Path) -> Catalog:
+    """Every sentence of the code and the templates below a folder."""
+    found = Catalog(project="Kemudi", domain=DOMAIN)
+    for file, _, message, comments, context in extract_from_dir(str(folder), _METHODS, _OPTIONS):
+        found.add(message, None, [(file, 0)], auto_comments=comments, context=context)
+    return found
+
+
+def read_catalogue(folder: Path, code: str) -> Catalog:
+    """The catalogue of one language."""
+    with _path(folder, code).open("rb") as file:
+        return read_po(file, locale=code, domain=DOMAIN)
+
+
+def update(folder: Path) -> None:
+    """Add new sentences to every catalogue, untranslated, and take away those that are gone."""
+    template = sentences(folder)
+    for code in NAMES:
+        if code == "en":
+            continue
+        catalogue = read_catalogue(folder, code)
+        catalogue.update(template, no_fuzzy_matching=True)
+        catalogue.obsolete.clear()
+        with _path(folder, code).open("wb") as file:
+            write_po(
+                file,
+                catalogue,
+                width=110,
+                no_location=True,
+                omit_header=False,
+                sort_output=True,
+                ignore_obsolete=True,
+            )
+
+
+def _path(folder: Path, code: str) -> Path:
+    return folder / "locale" / code / "LC_MESSAGES" / f"{DOMAIN}.po"
+
+
+if __name__ == "__main__":
+    update(Path(sys.argv[1]))
