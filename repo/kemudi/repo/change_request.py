@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from kemudi.repo.people import Author
 from kemudi.schema.documents import JSON
@@ -20,6 +20,9 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 
 
+EditValue: TypeAlias = JSON | Secret[JSON] | Envelope | Unset
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """One line of one file.
@@ -33,7 +36,7 @@ class Edit:
 
     layer: str
     key: str
-    value: JSON | Secret[JSON] | Envelope | Unset
+    value: EditValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from kemudi.repo.history_build import Kind
+from kemudi.repo.history_build import Kind, State
 from kemudi.repo.history_index import Found, Index
-from kemudi.repo.history_values import DEFAULT_LAYER, SEALED, layer_of, loaded
+from kemudi.repo.history_values import DEFAULT_LAYER, NO_DEFAULT, SEALED, layer_of, loaded
 from kemudi.repo.messages import Trailers, reason_of, trailers_of
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.documents import JSON
@@ -121,9 +121,7 @@ class History:
         Raises UsageError for an unknown environment.
         """
         head = self._head(at)
-        layers = self._layers(env, head) if env is not None else None
-        if layer is not None:
-            layers = (layer,)
+        layers = self._wanted(env, layer, head)
 
         def ask(index: Index) -> list[Found]:
             within = index.reachable(head)
@@ -144,17 +142,7 @@ class History:
         layers = self._layers(env, head)
 
         def ask(index: Index) -> list[Found]:
-            held: dict[str, tuple[str, str, int]] = {}
-            state = index.state(head)
-            by_layer: dict[str, list[str]] = {}
-            for path in sorted(state):
-                by_layer.setdefault(layer_of(path) or "", []).append(path)
-            for layer in layers:
-                for path in by_layer.get(layer, ()):
-                    file = state[path]
-                    held.update({key: (path, value, file.origins[key]) for key, value in file.values.items()})
-            known = set().union(*(state[path].values for path in by_layer.get(DEFAULT_LAYER, ())))
-            return index.origins((key, *place) for key, place in sorted(held.items()) if key in known)
+            return index.origins(_held(index.state(head), layers))
 
         return self._entries(self._index.at(head, ask))
 
@@ -177,18 +165,37 @@ class History:
         )
 
     def latest(
-        self, limit: int = 50, *, before: str | None = None, at: str | None = None
+        self,
+        limit: int = 50,
+        *,
+        env: str | None = None,
+        layer: str | None = None,
+        before: str | None = None,
+        at: str | None = None,
     ) -> tuple[Entry, ...]:
-        """The newest entries of all settings."""
+        """The newest entries of all settings, or of those of one environment or layer. Arguments as of `of_key`."""
         head = self._head(at)
+        layers = self._wanted(env, layer, head)
 
         def ask(index: Index) -> list[Found]:
-            within = index.reachable(head)
-            if before is not None:
-                within = index.numbers_before(self._repository.resolve(before))
-            return index.entries("1", (), within, limit)
+            within = (
+                index.reachable(head)
+                if before is None
+                else index.numbers_before(self._repository.resolve(before))
+            )
+            if layers is None:
+                return index.entries("1", (), within, limit)
+            found = index.entries("1", (), within, None)
+            return [each for each in found if layer_of(each.path) in layers][:limit]
 
         return self._entries(self._index.at(head, ask))
+
+    def origin(self, env: str, key: str, *, at: str | None = None) -> Entry | None:
+        """The entry that gave a setting its present value in an environment; None for a setting without one."""
+        head = self._head(at)
+        layers = self._layers(env, head)
+        held = self._index.at(head, lambda index: _held(index.state(head), layers, only=key))
+        return next(iter(self._entries(self._index.at(head, lambda index: index.origins(held)))), None)
 
     def close(self) -> None:
         """Close the index."""
@@ -205,6 +212,12 @@ class History:
         if sha is None:
             raise UsageError("the repository has no commit yet")
         return sha
+
+    def _wanted(self, env: str | None, layer: str | None, head: str) -> tuple[str, ...] | None:
+        """The layers that are asked for; None = all."""
+        if layer is not None:
+            return (layer,)
+        return self._layers(env, head) if env is not None else None
 
     def _layers(self, env: str, head: str) -> tuple[str, ...]:
         manifest = self._manifest(head)
@@ -224,6 +237,21 @@ class History:
     def _entries(self, found: Sequence[Found]) -> tuple[Entry, ...]:
         said = self._index.said() if found else {}
         return tuple(_entry(each, said.get(each.key, set())) for each in found)
+
+
+def _held(state: State, layers: Sequence[str], *, only: str | None = None) -> list[tuple[str, str, str, int]]:
+    """Key, path, stored value and commit of what wins in the layers, of settings that a contract knows; by key."""
+    by_layer: dict[str, list[str]] = {}
+    for path in sorted(state):
+        by_layer.setdefault(layer_of(path) or "", []).append(path)
+    known = {key for path in by_layer.get(DEFAULT_LAYER, ()) for key in state[path].values}
+    held: dict[str, tuple[str, str, int]] = {}
+    for layer in layers:
+        for path in by_layer.get(layer, ()):
+            file = state[path]
+            chosen = file.values if only is None else {only: file.values[only]} if only in file.values else {}
+            held.update({key: (path, value, file.origins[key]) for key, value in chosen.items()})
+    return [(key, *place) for key, place in sorted(held.items()) if key in known and place[1] != NO_DEFAULT]
 
 
 def _followed(found: Iterable[Found], layers: Iterable[str]) -> list[Found]:
