@@ -19,6 +19,7 @@ from kemudi.schema.envelope import (
 )
 from kemudi.schema.errors import FindingsError, RefusedError, UsageError
 from kemudi.schema.findings import Finding
+from kemudi.schema.manifest import RECIPIENTS_FILE
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.paths import values_path
 from kemudi.schema.secret import Secret
@@ -76,9 +77,13 @@ def context_of(state: ConfigState, layer: str, key: str) -> Context:
 
 
 def readers_of(state: ConfigState, layer: str) -> dict[str, str]:
-    """Name → public key of everyone whom a layer's values are sealed to. Raises FindingsError."""
-    if state.manifest is None or state.recipients is None:
-        raise FindingsError("kemudi.yaml or recipients.yaml is not valid", state.findings)
+    """Name → public key of everyone whom a layer's values are sealed to. Raises FindingsError.
+
+    A recipients.yaml with any error is not used: whoever is missing because of it could not read what is sealed.
+    """
+    wrong = tuple(finding for finding in state.findings if finding.file == RECIPIENTS_FILE)
+    if state.manifest is None or state.recipients is None or wrong:
+        raise FindingsError("kemudi.yaml or recipients.yaml is not valid", wrong or state.findings)
     return {each.name: each.key for each in state.recipients.for_layer(layer, state.manifest)}
 
 
