@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from kemudi.repo.edits import header, render, with_value, without_key
 from kemudi.repo.git import Git
@@ -40,12 +40,17 @@ _TIME_LIMIT_SECONDS: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One commit to be made: files by path from the config repo; None takes a file away."""
+    """One commit to be made; `files` by path from the config repo, each as a whole."""
 
     message: str
     author: Author
     at: datetime
     files: Mapping[str, bytes]
+
+    @classmethod
+    def now(cls, message: str, author: Author, files: Mapping[str, bytes]) -> Self:
+        """A commit of this moment."""
+        return cls(message, author, datetime.now(UTC), files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,6 @@ class _Steps:
         self._draft = draft
         self._state = draft.state
         self._author = author
-        self._now = datetime.now(UTC)
         self._rows = {row.key: row for row in draft.rows}
         self._log = [each for each in draft.gathered.log if each.id not in done]
         self._texts: dict[str, str] = {}
@@ -91,7 +95,7 @@ class _Steps:
         found = [self._first(extra), *(self._logged(each) for each in self._log)]
         why = "They changed there without a row in the log."
         message = _message(f"Values as {source} has them", why, source)
-        found.append(Step(message, self._author, self._now, self._rest()))
+        found.append(Step.now(message, self._author, self._rest()))
         self._check({path: data for step in found for path, data in step.files.items()})
         logged = range(1, len(found) - 1)
         return [step for at, step in enumerate(found) if step.files or at in logged]
@@ -115,7 +119,7 @@ class _Steps:
                 files |= self._put(row, value)
         source = self._draft.gathered.source
         subject = f"Import {count} settings from {source}" if count else f"Import values from {source}"
-        return Step(_message(subject, "", source), self._author, self._now, files)
+        return Step.now(_message(subject, "", source), self._author, files)
 
     def _logged(self, change: LogRow) -> Step:
         row = self._rows.get(change.key)
