@@ -79,6 +79,7 @@ def build_app(parts: Parts) -> FastAPI:
         description="Classmates, friends of friends and course recommendations, steered by settings.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # where to would be the caller's Host
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # how FastAPI has it replaced
     install(app)
