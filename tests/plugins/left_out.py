@@ -39,7 +39,20 @@ def _redis() -> str | None:
     return missing()
 
 
-NEEDS = {"neo4j": _neo4j, "postgresql": _postgresql, "browser": _browser, "age": _age, "redis": _redis}
+def _signing() -> str | None:
+    if shutil.which("ssh-keygen") and shutil.which("gpg"):
+        return None
+    return "needs ssh-keygen and gpg (Debian: openssh-client gnupg)"
+
+
+NEEDS = {
+    "neo4j": _neo4j,
+    "postgresql": _postgresql,
+    "browser": _browser,
+    "age": _age,
+    "redis": _redis,
+    "signing": _signing,
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -73,6 +86,7 @@ class FromWorkers:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "signing: signs commits with real ssh-keygen and GnuPG")
     if config.pluginmanager.has_plugin("xdist"):
         config.pluginmanager.register(FromWorkers(config), "left-out-from-workers")
 

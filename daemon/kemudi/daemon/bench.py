@@ -9,10 +9,12 @@ from kemudi.daemon.attempt import Rejection, Seen, Snapshot, Stopped
 from kemudi.daemon.lease import LeaseKeeper
 from kemudi.daemon.order import AppliedPosition
 from kemudi.daemon.pause import Pauses
+from kemudi.daemon.signatures import Signatures
 from kemudi.daemon.source import Source
 from kemudi.daemon.statefiles import read_json, write_json
 from kemudi.daemon.unseal import Unsealer
 from kemudi.repo.local import LocalRefs
+from kemudi.repo.signatures import Method
 from kemudi.schema.generation import Generation
 from kemudi.store.base import SnapshotWriter
 from kemudi.store.keyfiles import KeyFile
@@ -42,6 +44,7 @@ class Bench:
         keeper: Its lease.
         local: The daemon's own refs: serials and eras.
         unsealer: Opens what is sealed in git.
+        signatures: Verifies commits.
         keysets: Seal at rest; the value is None when no keyset file was given.
         signer: Signs manifests.
         trusted: Keys whose manifests count.
@@ -59,6 +62,7 @@ class Bench:
         bad: Commits that were rejected, so that they are not looked at again.
         spare: A serial that was reserved ahead, for the next save.
         reserved: The generation of content that could not be published yet.
+        asked: How the commits after the applied one, which stands first, must be signed.
     """
 
     env: str
@@ -70,6 +74,7 @@ class Bench:
     keeper: LeaseKeeper
     local: LocalRefs
     unsealer: Unsealer
+    signatures: Signatures
     keysets: KeyFile[KeysetBundle]
     signer: SigningKey
     trusted: VerifyKeys
@@ -88,6 +93,7 @@ class Bench:
     bad: dict[str, Rejection] = field(default_factory=dict)
     spare: int | None = None
     reserved: tuple[str, Generation] | None = None
+    asked: tuple[str, Method | None] | None = None
 
     def __post_init__(self) -> None:
         self.era = self.local.era(self.env)

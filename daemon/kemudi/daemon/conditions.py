@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """The newest revision has errors; the last good one is served. Ends with a correcting commit."""
     SECRET_REFUSED = "SecretRefused"  # noqa: S105  # a word, not a password
     """A sealed value cannot be opened or breaks its contract, or no key seals it at rest."""
+    UNVERIFIED_COMMIT = "UnverifiedCommit"
+    """`verify:` asks for signed commits, and one since the applied one is not signed by an allowed signer."""
     STORE_FAILED = "StoreFailed"
     """Redis is away, full or refuses. Retried with backoff; applied at once when it is back."""
     HISTORY_REWRITTEN = "HistoryRewritten"
@@ -86,6 +88,7 @@ HUMAN: Final = frozenset(
     {
         Reason.VALIDATION_FAILED,
         Reason.SECRET_REFUSED,
+        Reason.UNVERIFIED_COMMIT,
         Reason.HISTORY_REWRITTEN,
         Reason.HEAD_DETACHED,
         Reason.OFF_BRANCH,

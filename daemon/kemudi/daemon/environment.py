@@ -173,6 +173,9 @@ class Environment:
         """Lead if possible, learn what Redis serves, repair drift. Raises Stopped when nothing may be published."""
         bench = self.bench
         bench.keysets.reload()
+        if bench.signatures.renewed(bench.env):
+            bench.bad.clear()
+            bench.settled = None
         if bench.snapshot is None:
             learn(bench)
         leads = self._lead()

@@ -26,6 +26,7 @@ from kemudi.daemon.pause import Pauses
 from kemudi.daemon.queries import Queries
 from kemudi.daemon.reconciler import Reconciler
 from kemudi.daemon.settings import DaemonSettings
+from kemudi.daemon.signatures import Signatures
 from kemudi.daemon.source import Source
 from kemudi.daemon.statefiles import FolderLock, make_folder
 from kemudi.daemon.status import EnvironmentStatus
@@ -36,6 +37,7 @@ from kemudi.daemon.watcher import Watcher
 from kemudi.repo.local import LocalRefs
 from kemudi.repo.mirror import Mirror
 from kemudi.repo.secrets import load_identities
+from kemudi.repo.signatures import TrustedKeys
 from kemudi.schema import manifest as repo
 from kemudi.schema.errors import ConflictError, KemudiError, UnavailableError, UsageError
 from kemudi.store.keyfiles import KeyFile
@@ -109,6 +111,7 @@ class Daemon:
         self._local = LocalRefs(settings.state_dir / "local.git")
         self._telemetry = Telemetry(self.log, self.metrics)
         self._unsealer = Unsealer(self.keys.identities)
+        self._signatures = Signatures(TrustedKeys(settings.allowed_signers, settings.gpg_home))
         self.reconciler = Reconciler(
             settings, self.source, self.trigger, self.pauses, self._environment, self.metrics, self.log
         )
@@ -131,6 +134,7 @@ class Daemon:
             keeper=keeper,
             local=self._local,
             unsealer=self._unsealer,
+            signatures=self._signatures,
             keysets=keys.keysets,
             signer=keys.signer,
             trusted=keys.trusted,

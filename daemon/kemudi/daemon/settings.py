@@ -39,6 +39,8 @@ class DaemonSettings:
         pinned_verify_keys: Public keys that are trusted beside the own one, for a rotation with overlap.
         webhook_secret: File with the shared secret of `POST /hooks/git`; without it there are no webhooks.
         token_file: File with the bearer token of callers.
+        allowed_signers: OpenSSH file of the signers whose commits count where `verify: ssh` is asked for.
+        gpg_home: GnuPG folder whose keys count where `verify: gpg` is asked for.
     """
 
     repo: Path | str
@@ -58,6 +60,8 @@ class DaemonSettings:
     pinned_verify_keys: Path | None = None
     webhook_secret: Path | None = None
     token_file: Path | None = None
+    allowed_signers: Path | None = None
+    gpg_home: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("poll_seconds", "drift_seconds", "lease_ttl"):
@@ -130,6 +134,8 @@ def settings_from_environ(environ: Mapping[str, str] | None = None) -> DaemonSet
         pinned_verify_keys=path("KEMUDI_VERIFY_KEY"),
         webhook_secret=path("KEMUDI_WEBHOOK_SECRET"),
         token_file=path("KEMUDI_DAEMON_TOKEN"),
+        allowed_signers=path("KEMUDI_ALLOWED_SIGNERS"),
+        gpg_home=path("KEMUDI_GPG_HOME"),
     )
 
 

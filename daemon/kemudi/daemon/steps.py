@@ -1,7 +1,8 @@
 """The ordered steps of a reconcile. Each takes the bench and the attempt, and either adds to the attempt or ends it.
 
-detect → resolve → read → parse → validate → layers → unseal → build → stage → swap. A step that ends the reconcile
-raises `Stopped` (what is applied stays, for a named reason), `Rejected` (the candidate is bad) or `NothingToDo`.
+detect → resolve → read → parse → verify → validate → layers → unseal → build → stage → swap. A step that ends the
+reconcile raises `Stopped` (what is applied stays, for a named reason), `Rejected` (the candidate is bad) or
+`NothingToDo`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from kemudi.daemon.bench import Bench
 from kemudi.daemon.conditions import Reason
 from kemudi.daemon.order import AppliedPosition, Decision, Relation, Rewritten, Unchanged, decide
 from kemudi.daemon.unseal import UnsealError, finding_at
+from kemudi.daemon.verification import unverified, verify
 from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import UsageError
 from kemudi.schema.findings import Finding
@@ -182,6 +184,7 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("resolve", resolve),
     ("read", read),
     ("parse", parse),
+    ("verify", verify),
     ("validate", validate),
     ("layers", layers),
     ("unseal", unseal),
@@ -235,6 +238,7 @@ def _hold_at_older(bench: Bench, attempt: Attempt, name: str, findings: tuple[Fi
     for seen in bench.source.older(attempt.candidate, None):
         state = bench.source.state(seen)
         good = not any(finding.severity == "error" for finding in state.findings_for(bench.env, name))
+        good = good and not unverified(bench, seen, state)
         if good and state.manifest is not None and name in (resolved := state.resolve(bench.env)):
             attempt.held[name] = seen.revision
             attempt.resolved[name] = resolved[name]

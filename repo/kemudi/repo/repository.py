@@ -123,6 +123,14 @@ class ConfigRepository:
         read = self._read(self._different(None, sha))
         return {path: file for path, file in read.items() if file is not None}
 
+    def file(self, sha: str, name: str) -> File | None:
+        """One file of the config repo's own folder at a commit, None where there is none. No process is started."""
+        folder = self._folder(sha)
+        entry = self.objects.tree(folder).get(name.encode()) if folder is not None else None
+        if entry is None or entry.kind != "file":
+            return None
+        return File(name, self.objects.blobs([entry.sha], limit=READ_BYTES)[0])
+
     def changes(self, old: str, new: str) -> dict[str, File | None]:
         """What `new` has that `old` has not, by path; None for what is gone. No process is started."""
         return self._read(self._different(old, new))

@@ -20,6 +20,7 @@ ROLES_FILE: Final = "roles.yaml"
 
 Mode = Literal["commit", "worktree"]
 Reject = Literal["commit", "category"]
+Verify = Literal["ssh", "gpg"]
 Kind = Literal["daemon", "human", "recovery"]
 Role = Literal["viewer", "editor", "approver", "admin"]
 
@@ -38,12 +39,14 @@ class Environment:
         layers: From the lowest to the one that wins; usually `base` and the environment's own.
         mode: `worktree` also serves uncommitted saves.
         reject: What a bad commit holds back: the whole environment, or its category alone.
+        verify: How every commit must be signed, None for not at all.
     """
 
     name: str
     layers: tuple[str, ...]
     mode: Mode = "commit"
     reject: Reject = "commit"
+    verify: Verify | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ def _environments(read: "Fields") -> tuple[Environment, ...]:
         at = f"/environments/{position}"
         if not read.is_mapping(at):
             continue
-        read.known(at, ("name", "layers", "mode", "reject"))
+        read.known(at, ("name", "layers", "mode", "reject", "verify"))
         name = read.text(f"{at}/name", NAME, "a name of a-z, 0-9, - and _, a letter first")
         if name is None:
             continue
@@ -171,10 +174,15 @@ def _environments(read: "Fields") -> tuple[Environment, ...]:
         layers = read.names(f"{at}/layers", what="a list of layers", optional=True) or ("base", name)
         mode = read.one_of(f"{at}/mode", get_args(Mode), default="commit")
         reject = read.one_of(f"{at}/reject", get_args(Reject), default="commit")
+        verify = read.one_of(f"{at}/verify", get_args(Verify), default="")
+        if verify and mode == "worktree":
+            read.note(f"{at}/verify", "uncommitted saves cannot be signed: verify needs `mode: commit`")
         for index, layer in enumerate(layers):
             if layer in RESERVED or not NAME.fullmatch(layer):
                 read.note(f"{at}/layers/{index}", f"{layer!r} cannot be the name of a layer")
-        found[name] = Environment(name, layers, cast("Mode", mode), cast("Reject", reject))
+        found[name] = Environment(
+            name, layers, cast("Mode", mode), cast("Reject", reject), cast("Verify | None", verify or None)
+        )
     return tuple(found.values())
 
 

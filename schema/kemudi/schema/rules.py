@@ -56,6 +56,7 @@ UNKNOWN_CATEGORY: Final = "KEM064"
 UNKNOWN_LAYER: Final = "KEM065"
 NOT_A_FILE: Final = "KEM066"
 PATH: Final = "KEM067"
+UNSIGNED_COMMIT: Final = "KEM070"
 
 _LIST: Final = (
     Rule(
@@ -333,6 +334,12 @@ _LIST: Final = (
         "Two paths differ only in case, or a path has characters that are not allowed",
         "Some file systems cannot tell them apart, so a checkout would lose one.",
         "Rename one of the files.",
+    ),
+    Rule(
+        UNSIGNED_COMMIT,
+        "A commit is not signed by an allowed signer",
+        "The environment serves signed commits only, so that a stolen push token alone changes nothing.",
+        "Take the commit out of the branch and make it again, signed with a key that the daemon was given.",
     ),
 )
 

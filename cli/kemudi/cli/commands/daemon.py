@@ -53,6 +53,16 @@ def source_options(command: Command) -> Command:
                 "Further public keys whose manifests count, for a rotation.",
             ),
             file_option(
+                "--allowed-signers",
+                "KEMUDI_ALLOWED_SIGNERS",
+                "OpenSSH allowed signers, for environments with `verify: ssh`.",
+            ),
+            file_option(
+                "--gpg-home",
+                "KEMUDI_GPG_HOME",
+                "GnuPG folder whose keys may sign, for environments with `verify: gpg`.",
+            ),
+            file_option(
                 "--state-dir", "KEMUDI_STATE_DIR", "The daemon's own folder: its local refs and pauses."
             ),
         )
