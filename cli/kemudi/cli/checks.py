@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import redis as redis_py
 
 from kemudi.schema.errors import KemudiError, UsageError
+from kemudi.schema.transport import private_url
 from kemudi.store.connection import shown
-from kemudi.store.transport import private_url
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_GIT: Final = (2, 31)

@@ -14,8 +14,7 @@ import orjson
 import redis
 
 from kemudi.graph.stores.base import Record
-from kemudi.store.connection import shown
-from kemudi.store.transport import private_url
+from kemudi.schema.transport import private_url
 
 VERSION_SECONDS: Final = 0.25
 _MOST_ENTRIES: Final = 2_000
@@ -137,7 +136,7 @@ class RedisCache:
     def connect(cls, url: str, env: str, version: DataVersion) -> "RedisCache":
         """A cache with short time limits; nothing is connected yet."""
         client = redis.Redis.from_url(
-            private_url(url, shown(url))[0],
+            private_url(url, "KEMUDI_GRAPH_REDIS_URL")[0],
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
         )

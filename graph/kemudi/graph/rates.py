@@ -14,8 +14,7 @@ from limits.storage import MemoryStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
-from kemudi.store.connection import shown
-from kemudi.store.transport import private_url
+from kemudi.schema.transport import private_url
 
 _TIMEOUT_SECONDS: Final = 0.25
 _AWAY_SECONDS: Final = 2.0
@@ -89,7 +88,7 @@ class RateLimiter:
     def connect(cls, url: str, env: str) -> "RateLimiter":
         """A limiter that counts in Redis; nothing is connected yet."""
         client = redis.Redis.from_url(
-            private_url(url, shown(url))[0],
+            private_url(url, "KEMUDI_GRAPH_REDIS_URL")[0],
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
         )

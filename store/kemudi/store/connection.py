@@ -6,7 +6,7 @@
 `redis+cluster://host:port,host:port`                     a cluster
 ========================================================  ==========================================
 
-`rediss+sentinel` and `rediss+cluster` speak TLS, which is required beyond loopback (`kemudi.store.transport`).
+`rediss+sentinel` and `rediss+cluster` speak TLS, which is required beyond loopback (`kemudi.schema.transport`).
 Query options are redis-py's (`ssl_ca_certs=…`). No message shows more of a URL than scheme, hosts and path.
 """
 
@@ -27,8 +27,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from kemudi.schema.errors import KemudiError, UsageError
+from kemudi.schema.transport import is_loopback, private_url
 from kemudi.store.errors import StoreFullError, StoreRefusedError, StoreUnavailableError
-from kemudi.store.transport import is_loopback, private_url
 
 Client: TypeAlias = Any
 """redis-py types each command for its sync and its async client at once, which helps neither."""
