@@ -66,20 +66,7 @@ environments:
   prod: []
 """
 
-WORKFLOW: Final = """\
-name: config
-on: [pull_request]
-jobs:
-  validate:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - uses: actions/setup-python@v5
-        with:
-          python-version: "3.11"
-      - run: pip install kemudi
-      - run: kemudi validate .
-"""
+WORKFLOW: Final = ".github/workflows/config.yml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +121,7 @@ def _write_starter(folder: Path) -> None:
         "dev/app.yaml": HEADER + "APP_PAGE_SIZE: 10\n",
         "staging/app.yaml": HEADER,
         "prod/app.yaml": HEADER,
-        ".github/workflows/config.yml": WORKFLOW,
+        WORKFLOW: (example_folder() / WORKFLOW).read_text(encoding="utf-8"),
     }
     for name, text in contents.items():
         path = folder / name

@@ -67,7 +67,7 @@ def test_the_environments_are_as_described(example: ConfigState) -> None:
         ("staging", "commit", "commit"),
         ("prod", "commit", "commit"),
     ]
-    assert example.manifest.policies == ()
+    assert [policy["rule"] for policy in example.manifest.policies] == ["change-size", "break-glass"]
     assert example.manifest.services.keys() == {"graph", "sync"}
     for env in ("dev", "staging", "prod"):
         for name in ("graph_query", "sync", "neo4j"):
