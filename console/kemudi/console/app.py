@@ -97,6 +97,8 @@ def _explain_errors(app: FastAPI, parts: Parts) -> None:
             found = ProblemError(405, "method-not-allowed", "this address does not take that method")
             found.headers = dict(error.headers or {})
             return answer(request, found)
+        if error.status_code == 400:
+            return answer(request, ProblemError(400, "validation", "the body cannot be read"))
         return answer(request, not_found())
 
     @app.exception_handler(Exception)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kemudi.console.problems import ProblemError
@@ -30,8 +31,11 @@ _HEADERS: Final = {
 }
 
 
-class BodyTooLargeError(Exception):
-    """More was sent than a request may have."""
+class BodyTooLargeError(HTTPException):
+    """More was sent than a request may have. Of the kind that whoever reads the body passes on."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 class Guard:
