@@ -15,7 +15,7 @@ from typing import Final
 
 from kemudi.repo.change_edits import Edited, edited_files, unified
 from kemudi.repo.change_request import UNSET, ChangeRequest, Edit, Unset
-from kemudi.repo.errors import HeadMovedError, PolicyRefusedError
+from kemudi.repo.errors import HeadMovedError, PolicyRefusedError, UnknownRevisionError
 from kemudi.repo.landing import (
     Landing,
     Swap,
@@ -24,6 +24,7 @@ from kemudi.repo.landing import (
     check_untouched,
     land,
     recover,
+    settle,
 )
 from kemudi.repo.loose import write_object
 from kemudi.repo.messages import compose
@@ -131,31 +132,17 @@ def prepare(root: Path, request: ChangeRequest, *, context: PolicyContext | None
     _check_reason(request)
     with ConfigRepository.open(root) as repository:
         recover(repository.layout)
-        branch, base, creates = _target(repository, request)
-        old = ConfigState.load(repository.files(base).values())
-        check_fresh(repository, request, base, old)
-        contents, changes = edited_files(old, request.edits)
-        new = old.update(changes)
-        warnings = _check_valid(old, new)
-        prepared = Prepared(
-            _judged(plan(old, new, base=base, head=branch), old, request, context),
-            "".join(
-                line for path, each in sorted(contents.items()) for line in unified(path, each, old, new)
-            ),
-            tuple(sorted(contents)),
-            base,
-            branch,
-            request.is_proposal,
-            compose(request.titled(), request.reason, request.trailer_list, request.operation),
-            request.author,
-            warnings,
-            root,
-            repository.prefix,
-            contents,
-            creates,
-        )
-        _check_work_tree(repository, prepared)
-        return prepared
+        for _ in range(_ATTEMPTS):
+            prepared = _prepared(repository, root, request, context)
+            try:
+                _check_work_tree(repository, prepared)
+            except ConflictError:
+                settle(repository.layout)
+                if _is_current(repository, prepared):
+                    raise
+                continue  # another writer was putting its change in place: that is no edit of the user's
+            return prepared
+    raise ConflictError("the branch moves faster than the change can be prepared", hint="Try again.")
 
 
 def commit(prepared: Prepared) -> Committed:
@@ -170,7 +157,9 @@ def commit(prepared: Prepared) -> Committed:
     if prepared.is_empty:
         return Committed(prepared.base, prepared.branch, changed=False)
     with ConfigRepository.open(prepared.root, prefix=prepared.prefix) as repository:
-        swaps = _check_work_tree(repository, prepared)
+        swaps = _swaps(repository, prepared)
+        if not swaps:
+            check_checked_out(repository.layout, prepared.branch)
         revision = _write_commit(repository, prepared)
         failpoint("changes.objects")
         subject = prepared.message.partition("\n")[0]
@@ -194,6 +183,44 @@ def apply(root: Path, request: ChangeRequest, *, context: PolicyContext | None =
     raise ConflictError("the branch moves faster than the change can be made", hint="Try again.")
 
 
+def _prepared(
+    repository: ConfigRepository, root: Path, request: ChangeRequest, context: PolicyContext | None
+) -> Prepared:
+    branch, base, creates = _target(repository, request)
+    old = ConfigState.load(repository.files(base).values())
+    check_fresh(repository, request, base, old)
+    contents, changes = edited_files(old, request.edits)
+    new = old.update(changes)
+    warnings = _check_valid(old, new)
+    return Prepared(
+        _judged(plan(old, new, base=base, head=branch), old, request, context),
+        "".join(line for path, each in sorted(contents.items()) for line in unified(path, each, old, new)),
+        tuple(sorted(contents)),
+        base,
+        branch,
+        request.is_proposal,
+        compose(request.titled(), request.reason, request.trailer_list, request.operation),
+        request.author,
+        warnings,
+        root,
+        repository.prefix,
+        contents,
+        creates,
+    )
+
+
+def _is_current(repository: ConfigRepository, prepared: Prepared) -> bool:
+    """Whether the branch is still where the preparation found it, and files are at rest."""
+    tip = repository.branch_tip(prepared.branch)
+    if tip != (None if prepared.creates else prepared.base):
+        return False
+    try:
+        _check_work_tree(repository, prepared)
+    except ConflictError:
+        return True
+    return False
+
+
 def _check_reason(request: ChangeRequest) -> None:
     for text in (request.reason, *(value for _, value in request.trailer_list)):
         kind = looks_like(text)
@@ -208,6 +235,8 @@ def _target(repository: ConfigRepository, request: ChangeRequest) -> tuple[str, 
     """The branch to move, the commit to start from, and whether the branch is new."""
     head = repository.head()
     name = request.branch
+    if name is not None and name.startswith("-"):
+        raise UnknownRevisionError(f"{name[:60]!r} cannot be the name of a branch")
     if name is None and request.propose:
         name = _free_name(repository, request)
     if name is None:
@@ -258,20 +287,25 @@ def _judged(planned: Plan, state: ConfigState, request: ChangeRequest, context: 
     return judge(planned, read.policies, filled)
 
 
-def _check_work_tree(repository: ConfigRepository, prepared: Prepared) -> tuple[Swap, ...]:
-    """The files of the work tree that go with the branch. Raises ConflictError when that cannot be."""
+def _check_work_tree(repository: ConfigRepository, prepared: Prepared) -> None:
+    """Raise ConflictError when the work tree cannot go with the branch."""
     where = repository.layout
-    if where.worktree is None or repository.head().branch != prepared.branch:
-        check_checked_out(where, prepared.branch)
-        return ()
-    swaps = tuple(
-        Swap(_full(prepared.prefix, path), each.old_sha, each.new_sha, each.executable)
-        for path, each in sorted(prepared.contents.items())
-    )
+    swaps = _swaps(repository, prepared)
     if swaps:
         check_idle(where)
         check_untouched(where, swaps)
-    return swaps
+    elif prepared.contents:
+        check_checked_out(where, prepared.branch)
+
+
+def _swaps(repository: ConfigRepository, prepared: Prepared) -> tuple[Swap, ...]:
+    """The files of the work tree that go with the branch."""
+    if repository.layout.worktree is None or repository.head().branch != prepared.branch:
+        return ()
+    return tuple(
+        Swap(_full(prepared.prefix, path), each.old_sha, each.new_sha, each.executable)
+        for path, each in sorted(prepared.contents.items())
+    )
 
 
 def _write_commit(repository: ConfigRepository, prepared: Prepared) -> str:

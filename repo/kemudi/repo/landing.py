@@ -87,6 +87,7 @@ def land(where: Layout, landing: Landing) -> None:
     """
     with writing(where) as lock:
         _undo_rest(where)
+        _check_tip(where, landing)
         if landing.swaps:
             check_idle(where)
             check_untouched(where, landing.swaps)
@@ -99,6 +100,12 @@ def land(where: Layout, landing: Landing) -> None:
             raise
         failpoint("changes.landed")
         _journal(where).unlink(missing_ok=True)
+
+
+def settle(where: Layout) -> None:
+    """Wait until no other writer is in the middle of a landing, and undo what a dead one left."""
+    with writing(where):
+        _undo_rest(where)
 
 
 def recover(where: Layout) -> bool:
@@ -164,6 +171,11 @@ def writing(where: Layout) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _check_tip(where: Layout, landing: Landing) -> None:
+    if Refs(where, Git(where.git_dir)).tip(HEADS + landing.branch) != landing.old:
+        raise HeadMovedError(f"the branch {landing.branch} moved meanwhile", hint="Try again.")
 
 
 def _over(where: Layout, landing: Landing, lock: int) -> None:

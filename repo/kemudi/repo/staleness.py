@@ -8,8 +8,9 @@ from kemudi.repo.change_request import ChangeRequest
 from kemudi.repo.errors import StaleSettingError, UnknownRevisionError
 from kemudi.repo.plan import same_value
 from kemudi.repo.repository import ConfigRepository
-from kemudi.schema.documents import JSON
+from kemudi.schema.documents import JSON, read_document
 from kemudi.schema.envelope import is_sealed
+from kemudi.schema.paths import File
 from kemudi.schema.secret import MASK
 from kemudi.schema.state import ConfigState
 from kemudi.schema.wording import shown
@@ -60,7 +61,7 @@ def _stale(
 ) -> StaleSettingError:
     category = now.category_of.get(key)
     sealed = is_sealed(current) or (category is not None and key in now.contracts[category].sensitive)
-    revision = _who_changed(repository, tip, f"{layer}/{category}.yaml")
+    revision = _who_changed(repository, tip, f"{layer}/{category}.yaml", key)
     author = None
     if revision is not None:
         found = repository.commit_info(revision)
@@ -79,10 +80,18 @@ def _stale(
     )
 
 
-def _who_changed(repository: ConfigRepository, tip: str, path: str) -> str | None:
-    """The newest commit on the branch that touched a file, by first parents."""
+def _who_changed(repository: ConfigRepository, tip: str, path: str, key: str) -> str | None:
+    """The newest commit on the branch that gave a setting of a file another value, by first parents."""
     line = repository.first_parents(tip, _SEARCHED)
     for child, parent in pairwise(line):
-        if path in repository.changes(parent, child):
+        files = repository.changes(parent, child)
+        if path in files and _in_file(files[path], key) != _in_file(
+            repository.changes(child, parent)[path], key
+        ):
             return child
     return None
+
+
+def _in_file(file: File | None, key: str) -> object:
+    document = read_document(file.data, file.path)[0] if file is not None else None
+    return document.values.get(key, _ABSENT) if document is not None else _ABSENT
