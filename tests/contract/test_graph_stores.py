@@ -474,11 +474,31 @@ def test_neo4j_runs_nothing_after_a_time_limit(neo4j_session: Any) -> None:
 
 @pytest.mark.neo4j
 @pytest.mark.xdist_group("neo4j")
+def test_the_routing_scheme_answers_alike(neo4j_session: Any) -> None:
+    """`neo4j://` asks the server for its members first; with one it reads, writes and ends queries as bolt does."""
+    uri = neo4j_session.uri.replace("bolt://", "neo4j://")
+    store = Neo4jStore(uri, neo4j_session.user, Secret(neo4j_session.password), texts)
+    try:
+        store.prepare()
+        store.ping()
+        hold(store, SMALL | {(f"{number:04}", f"K{number % 3}") for number in range(400)})
+        with pytest.raises(QueryTimeoutError, match="1 s"):
+            store.read("slow", {"never": "?"}, timeout=1)
+        hold(store, SMALL)
+        for name in ("classmates", "collaborative", "co_enrolment", "edges"):
+            assert store.read(name, RAW[name][0]) == RAW[name][1]
+    finally:
+        store.close()
+
+
+@pytest.mark.neo4j
+@pytest.mark.xdist_group("neo4j")
 def test_a_wrong_password_is_refused_and_an_empty_port_is_unavailable(neo4j_session: Any) -> None:
     """The first is for a person, the second for later."""
     for uri, error in (
         (neo4j_session.uri, GraphRefusedError),
         ("bolt://127.0.0.1:1", GraphUnavailableError),
+        ("neo4j://127.0.0.1:1", GraphUnavailableError),
     ):
         store = Neo4jStore(uri, neo4j_session.user, Secret("not the password"))
         try:

@@ -305,7 +305,31 @@ def test_a_new_address_is_tried_before_it_is_accepted(
     assert "does not answer" in refused[0].reason
     assert neo4j_server.password not in refused[0].reason
     assert service.get("/students")[1]["revision"] == good
+    settings.publish(NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret("not the password"))
+    until(lambda: "refuses this user or password" in settings.acknowledgements()[0].reason)
+    assert service.get("/students")[1]["revision"] == good
     assert service.end()[0] == 0
+
+
+@pytest.mark.neo4j
+@pytest.mark.xdist_group("neo4j")
+def test_an_accepted_address_holds_after_a_restart_and_is_reported_until_then(
+    started: Any, settings: Settings, neo4j_server: Any, until: Any
+) -> None:
+    """`neo4j://` instead of `bolt://`: pending while the process runs on, served by the next one, which routes."""
+    settings.publish(NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password))
+    service = started("", "")
+    until(lambda: service.get("/readyz")[0] == 200, 60)
+    routing = settings.publish(NEO4J_URI=neo4j_server.uri.replace("bolt://", "neo4j://"))
+    until(lambda: [ack.revision for ack in settings.acknowledgements()] == [routing], 30)
+    assert settings.acknowledgements()[0].restart_pending == ("NEO4J_URI",)
+    assert service.get("/students")[1]["revision"] == routing
+    assert service.end()[0] == 0
+    again = started("", "")
+    until(lambda: again.get("/readyz")[0] == 200, 60)
+    until(lambda: [ack.restart_pending for ack in settings.acknowledgements()] == [()], 30)
+    assert again.get("/students")[1]["items"] == []
+    assert again.end()[0] == 0
 
 
 @pytest.mark.neo4j
