@@ -21,12 +21,12 @@ from kemudi.client import connection
 from kemudi.client.client import Client
 from kemudi.client.connection import ConnectOptions
 from kemudi.client.health import Health
-from kemudi.client.masking import masked
 from kemudi.client.pin import View
 from kemudi.client.prepare import TIMEOUT_SECONDS, Preparation
 from kemudi.client.stream import ChangeStream
 from kemudi.client.subscription import Change
 from kemudi.client.view import Readable, plaintexts
+from kemudi.schema.masking import masked
 
 __all__ = ["AsyncClient", "AsyncSubscription", "connect"]
 

@@ -14,9 +14,9 @@ from pydantic.fields import FieldInfo
 
 from kemudi.client.errors import BindingRefusedError
 from kemudi.client.frozen import thaw
-from kemudi.client.masking import described, masked
 from kemudi.client.snapshot import Sealed, same_entry
 from kemudi.client.view import Served, plaintexts
+from kemudi.schema.masking import described, masked
 from kemudi.schema.secret import Secret
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -16,6 +16,7 @@ from kemudi.client.secrets import SecretReader
 from kemudi.client.serving import Serving
 from kemudi.client.settings import ClientSettings, Contracts
 from kemudi.client.snapshot import CategoryData, Snapshot
+from kemudi.schema.hardening import ScrubFilter
 from kemudi.store.errors import SnapshotRefusedError
 from kemudi.store.keyfiles import KeyFile
 from kemudi.store.redis import RedisStore
@@ -23,6 +24,7 @@ from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import VerifyKeys
 
 _log: Final = logging.getLogger("kemudi.client")
+_log.addFilter(ScrubFilter())
 
 
 class ConnectOptions(TypedDict, total=False):

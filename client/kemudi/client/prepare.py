@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias
 
 from kemudi.client.diff import changed_names, selected
-from kemudi.client.masking import described, masked
 from kemudi.client.view import Selection, Served, cache_of, plaintexts
 from kemudi.schema.errors import UsageError
+from kemudi.schema.masking import described, masked
 
 TIMEOUT_SECONDS: Final = 10.0
 MOST_SECONDS: Final = 20.0

@@ -14,13 +14,13 @@ from pydantic import BaseModel
 
 from kemudi.client.binding import Bindings
 from kemudi.client.errors import BindingRefusedError, SecretUnreadableError
-from kemudi.client.masking import masked
 from kemudi.client.prepare import Preparations, Refusal
 from kemudi.client.restart import Pins
 from kemudi.client.secrets import SecretReader
 from kemudi.client.snapshot import EMPTY_INDEX, Entry, Sealed, Snapshot, changed_categories, index_of
 from kemudi.client.subscription import Subscriptions
 from kemudi.client.view import VIEW, Cache, Readable, Served, cache_of, plaintexts
+from kemudi.schema.masking import masked
 from kemudi.schema.secret import Secret
 
 FREEZE_ABOVE_SETTINGS: Final = 5_000

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from kemudi.client.diff import changed_names, value_or_none
-from kemudi.client.masking import masked
 from kemudi.client.view import Served, plaintexts
+from kemudi.schema.masking import masked
 
 _log: Final = logging.getLogger("kemudi.client")
 _BACKLOG: Final = 256

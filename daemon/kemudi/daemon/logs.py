@@ -9,13 +9,15 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from kemudi.schema.masking import scrubbed_event
+
 Log = FilteringBoundLogger
 _INFO: Final = 20
 
 
 def _as_line(event: dict[str, Any], **_options: object) -> str:
     # ASCII only: line ends, terminal escapes and bidi controls of a commit message become \uXXXX.
-    return json.dumps(event, ensure_ascii=True, default=str, separators=(", ", ": "))
+    return json.dumps(scrubbed_event(event), ensure_ascii=True, default=str, separators=(", ", ": "))
 
 
 def _without_values(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -22,6 +22,7 @@ from kemudi.daemon.lease import LeaseKeeper, Renewer
 from kemudi.daemon.logs import Log, make_log
 from kemudi.daemon.metrics import Metrics
 from kemudi.daemon.notify import READY, STOPPING, WATCHDOG, Notifier
+from kemudi.daemon.overrides import Overrides
 from kemudi.daemon.pause import Pauses
 from kemudi.daemon.queries import Queries
 from kemudi.daemon.reconciler import Reconciler
@@ -40,6 +41,7 @@ from kemudi.repo.secrets import load_identities
 from kemudi.repo.signatures import TrustedKeys
 from kemudi.schema import manifest as repo
 from kemudi.schema.errors import ConflictError, KemudiError, UnavailableError, UsageError
+from kemudi.schema.hardening import harden
 from kemudi.store.keyfiles import KeyFile
 from kemudi.store.redis import RedisStore
 from kemudi.store.sealing import KeysetBundle
@@ -139,6 +141,7 @@ class Daemon:
             signer=keys.signer,
             trusted=keys.trusted,
             pauses=self.pauses,
+            overrides=Overrides(self._local, entry.name),
             record=folder / "applied.json",
             wall=utc_text,
         )
@@ -211,6 +214,7 @@ def served(daemon: Daemon) -> Iterator[Running]:
 
 def run(settings: DaemonSettings) -> int:
     """Serve until SIGTERM or SIGINT. SIGHUP looks at git at once. Returns the exit code."""
+    harden()
     log = make_log()
     keys = Keys.load(settings)
     notifier = Notifier.from_environ(os.environ)

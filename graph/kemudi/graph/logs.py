@@ -8,6 +8,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from kemudi.schema.masking import scrubbed_event
+
 _INFO: Final = 20
 
 
@@ -28,7 +30,7 @@ def make_log(stream: TextIO | None = None) -> FilteringBoundLogger:
 
 
 def _as_line(event: dict[str, Any], **_options: object) -> str:
-    return orjson.dumps(event, default=str).decode()
+    return orjson.dumps(scrubbed_event(event), default=str).decode()
 
 
 def _trace(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -1,6 +1,7 @@
 """A value that is masked wherever it could be printed by accident."""
 
 import hmac
+import weakref
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, get_args
 
 if TYPE_CHECKING:
@@ -11,6 +12,15 @@ MASK: Final = "***"
 
 T = TypeVar("T")
 
+_LIVE: Final[dict[int, "weakref.ref[Secret[Any]]"]] = {}
+"""Every Secret of this process, while it is referred to: what a log line is searched for, as the last defence."""
+
+
+def live_plaintexts() -> list[Any]:
+    """The plaintext of every Secret that this process holds now. Only to be searched for."""
+    found = (reference() for reference in list(_LIVE.values()))
+    return [secret.reveal() for secret in found if secret is not None]
+
 
 class Secret(Generic[T]):
     """A sensitive value in memory. `.reveal()` is the only way to the plaintext.
@@ -19,10 +29,12 @@ class Secret(Generic[T]):
     secrets are equal when their plaintexts are; a secret never equals its plaintext.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("__weakref__", "_value")
 
     def __init__(self, value: T) -> None:
         self._value = value
+        key = id(self)
+        _LIVE[key] = weakref.ref(self, lambda _gone: _LIVE.pop(key, None))
 
     def reveal(self) -> T:
         """The plaintext, to be used at once and not kept."""

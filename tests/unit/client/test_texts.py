@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kemudi.client.frozen import FrozenDict, FrozenList, freeze, same, thaw
-from kemudi.client.masking import masked
+from kemudi.schema.masking import masked
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

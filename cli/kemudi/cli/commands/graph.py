@@ -35,5 +35,7 @@ def serve(ladybug: Path | None, registry: str | None, host: str, port: int) -> N
     while it runs.
     """
     from kemudi.graph.runtime import serve as run
+    from kemudi.schema.hardening import harden
 
+    harden()
     sys.exit(run(ladybug=ladybug, registry_dsn=registry, host=host, port=port))
