@@ -1,6 +1,6 @@
 """Plans as the command makes them: two revisions of a repository, its policies, and what the daemon knows, if asked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,11 +179,11 @@ class _Daemon:
         found = [
             Applied(entry["revision"], datetime.fromisoformat(entry["at"]))
             for entry in _entries(answer, env)
-            if entry["kind"] in ("applied", "repaired")
+            if entry["kind"] == "applied"
         ]
         return sorted(found, key=lambda each: each.at, reverse=True)
 
-    def _asked(self, question: Any) -> Any:
+    def _asked(self, question: Callable[[DaemonApi], Any]) -> Any:
         if self._api is None:
             return None
         try:
@@ -197,18 +197,10 @@ class _Daemon:
             return None
 
 
-def _entries(answer: Any, env: str) -> list[Mapping[str, Any]]:
-    if not isinstance(answer, dict):
-        return []
-    found = answer.get("entries")
-    if found is None:
-        found = [
-            entry
-            for each in answer.get("environments", ())
-            if each.get("env") == env
-            for entry in each.get("entries", ())
-        ]
-    return list(found)
+def _entries(answer: Any, env: str) -> Iterator[Mapping[str, Any]]:
+    for each in (answer or {}).get("environments", ()):
+        if each["env"] == env:
+            yield from each["entries"]
 
 
 def _by_key(clients: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
