@@ -1,5 +1,7 @@
 """The application: routes behind the gate, errors as problems, and nothing that is answered without a header."""
 
+from collections.abc import Callable
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -70,6 +72,8 @@ def _explain_errors(app: FastAPI, parts: Parts) -> None:
             return error.as_response(request.url.path)
         return _page(request, parts, error)
 
+    _explain_requests(app, answer)
+
     @app.exception_handler(ProblemError)
     async def problem(request: Request, error: ProblemError) -> Response:
         return answer(request, error)
@@ -81,6 +85,14 @@ def _explain_errors(app: FastAPI, parts: Parts) -> None:
     @app.exception_handler(BodyTooLargeError)
     async def too_large(request: Request, _error: BodyTooLargeError) -> Response:
         return answer(request, ProblemError(413, "too-large", "the request is too large"))
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, _error: Exception) -> Response:
+        return answer(request, ProblemError(500, "internal", "the log of the console has the trace"))
+
+
+def _explain_requests(app: FastAPI, answer: Callable[[Request, ProblemError], Response]) -> None:
+    """What is wrong with a request before any of our code sees it."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -100,10 +112,6 @@ def _explain_errors(app: FastAPI, parts: Parts) -> None:
         if error.status_code == 400:
             return answer(request, ProblemError(400, "validation", "the body cannot be read"))
         return answer(request, not_found())
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, _error: Exception) -> Response:
-        return answer(request, ProblemError(500, "internal", "the log of the console has the trace"))
 
 
 def _page(request: Request, parts: Parts, error: ProblemError) -> Response:

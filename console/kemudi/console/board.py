@@ -61,7 +61,7 @@ class Row:
     is_set: bool
     layer: str
     file: str
-    line: int
+    line: int = field(compare=False)  # another line of the file may come and go; the row looks the same
     etag: str
     served: JSON
     state: RowState
@@ -194,7 +194,7 @@ def _environment(sources: Sources, env: str, before: EnvironmentBoard | None) ->
         if resolved is not None:
             for row in _rows(env, resolved, there.get(name), facts):
                 kept = old.get(row.key)
-                rows[row.key] = kept if kept == row else row
+                rows[row.key] = kept if kept == row and kept.line == row.line else row
     return EnvironmentBoard(env, MappingProxyType(rows), applied, status, facts.behind)
 
 

@@ -219,11 +219,14 @@ class Writer:
 
     def _needs(self, board: Board, prepared: Prepared) -> Approval:
         """The strictest of all environments that the change touches."""
-        policies = policies_of(self._state(board)).policies
+        read = policies_of(self._state(board))
+        if read.findings:
+            detail = "the policies in kemudi.yaml cannot be read, so nothing can be allowed by them"
+            raise ProblemError(403, "refused", detail, errors=findings_as_errors(read.findings))
         found = Approval()
         for each in prepared.plan.environments:
             if each.changes:
-                here = approval(policies, each.env, sorted({change.category for change in each.changes}))
+                here = approval(read.policies, each.env, sorted({change.category for change in each.changes}))
                 found = Approval(
                     max(found.required, here.required),
                     found.own_allowed and here.own_allowed,
