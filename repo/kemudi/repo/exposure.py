@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 from kemudi.repo.git import SHA
 from kemudi.repo.paths import READ_BYTES
 from kemudi.repo.repository import ConfigRepository
-from kemudi.schema.documents import read_document
+from kemudi.schema.documents import Document, read_document
 from kemudi.schema.envelope import Envelope, MalformedEnvelopeError, is_sealed, recipients_digest
 from kemudi.schema.errors import UsageError
 from kemudi.schema.manifest import FILE, RECIPIENTS_FILE, Recipients, read_manifest, read_recipients
+from kemudi.schema.sops import BLOCK, SopsError, envelope_of, holds_encrypted, is_sops, read_block
 
 _ENTRY: Final = re.compile(r":[0-7]{6} [0-7]{6} [0-9a-f]{40} ([0-9a-f]{40}) [A-Z][0-9]*", re.ASCII)
 _NOTHING: Final = "0" * 40
@@ -86,14 +87,17 @@ def rotate_plan(repository: ConfigRepository, recipient: str) -> tuple[Exposed, 
     shas = list(dict.fromkeys(version.blob for version in versions))
     blobs = dict(zip(shas, repository.objects.blobs(shas, limit=READ_BYTES), strict=True))
     history = _Recipients(versions, blobs)
-    keys = history.keys_of(recipient)
-    readable = history.digests_with(keys)
+    lines = [
+        (version, key, envelope)
+        for version in versions
+        for key, envelope in _envelopes(version.path, blobs[version.blob], history)
+    ]
+    readable = history.digests_with(history.keys_of(recipient))
     found: dict[tuple[str, str, str], list[tuple[_Version, Envelope]]] = {}
-    for version in versions:
-        for key, envelope in _envelopes(version.path, blobs[version.blob]):
-            if envelope.rs in readable or envelope.rs not in history.digests:
-                layer, _, name = version.path.partition("/")
-                found.setdefault((layer, name.removesuffix(".yaml"), key), []).append((version, envelope))
+    for version, key, envelope in lines:
+        if envelope.rs in readable or envelope.rs not in history.digests:
+            layer, _, name = version.path.partition("/")
+            found.setdefault((layer, name.removesuffix(".yaml"), key), []).append((version, envelope))
     return tuple(_exposed(place, seen, readable) for place, seen in sorted(found.items()))
 
 
@@ -121,11 +125,15 @@ class _Recipients:
                 texts[version.path][blobs[version.blob]] = None
         self._read: list[Recipients] = []
         self.digests: dict[str, frozenset[str]] = {}
+        manifests = {
+            manifest.environments: manifest
+            for text in texts[FILE]
+            if (manifest := read_manifest(text)[0]) is not None
+        }
         # Which versions stood together is not asked: more sets than there ever were do no harm.
-        for manifest_text, recipients_text in product(texts[FILE], texts[RECIPIENTS_FILE]):
-            manifest, _ = read_manifest(manifest_text)
-            recipients = read_recipients(recipients_text, manifest)[0] if manifest is not None else None
-            if manifest is None or recipients is None:
+        for manifest, text in product(manifests.values(), texts[RECIPIENTS_FILE]):
+            recipients, _ = read_recipients(text, manifest)
+            if recipients is None:
                 continue
             self._read.append(recipients)
             for layer in manifest.layers:
@@ -136,26 +144,47 @@ class _Recipients:
         """Every public key that a name ever had, or the key itself. Raises UsageError."""
         people = [each for read in self._read for each in read.recipients.values()]
         keys = frozenset(each.key for each in people if recipient in (each.name, each.key))
+        if any(recipient in members for members in self.digests.values()):
+            keys |= {recipient}
         if not keys:
             names = ", ".join(sorted({each.name for each in people})) or "nobody"
             raise UsageError(f"{recipient!r} was never a recipient; history knows: {names}")
         return keys
+
+    def add(self, keys: Iterable[str]) -> None:
+        """A set that a SOPS file names itself."""
+        members = frozenset(keys)
+        self.digests[recipients_digest(members)] = members
 
     def digests_with(self, keys: frozenset[str]) -> frozenset[str]:
         """The digests of all sets that hold one of some keys."""
         return frozenset(digest for digest, members in self.digests.items() if members & keys)
 
 
-def _envelopes(path: str, data: bytes) -> Iterator[tuple[str, Envelope]]:
+def _envelopes(path: str, data: bytes, history: _Recipients) -> Iterator[tuple[str, Envelope]]:
     if b"ENC[" not in data:
         return
     document, _ = read_document(data, path)
+    if document is not None and is_sops(document):
+        yield from _of_sops(document, history)
+        return
     for key, value in document.values.items() if document is not None else ():
         if is_sealed(value):
             try:
                 yield key, Envelope.parse(str(value))
             except MalformedEnvelopeError:
                 continue
+
+
+def _of_sops(document: Document, history: _Recipients) -> Iterator[tuple[str, Envelope]]:
+    try:
+        block = read_block(document.values)
+    except SopsError:
+        return
+    history.add(key for key, _ in block.age)
+    for key, value in document.values.items():
+        if key != BLOCK and holds_encrypted(value):
+            yield key, envelope_of(document, block, key)
 
 
 def _versions(repository: ConfigRepository) -> Iterator[_Version]:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kemudi.repo.errors import UnsealError, WrongSealedTypeError
 from kemudi.repo.secrets import seal, unseal
 from kemudi.repo.sops import open_file
+from kemudi.schema import rules
 from kemudi.schema.contract import Contract, SettingSpec
 from kemudi.schema.documents import JSON, Place
 from kemudi.schema.envelope import (
@@ -25,6 +26,17 @@ from kemudi.schema.paths import values_path
 from kemudi.schema.secret import Secret
 from kemudi.schema.sops import BLOCK, is_sops
 from kemudi.schema.state import ConfigState
+
+_ABOUT_SECRETS: Final = frozenset(
+    {
+        rules.PLAINTEXT_SECRET,
+        rules.NEEDLESS_SEAL,
+        rules.MALFORMED_SEAL,
+        rules.MOVED_SEAL,
+        rules.STALE_SEAL,
+        rules.SOPS_FILE,
+    }
+)
 
 
 def seal_setting(state: ConfigState, layer: str, key: str, value: JSON | Secret[JSON]) -> str:
@@ -209,6 +221,24 @@ def status_of(state: ConfigState, layer: str | None = None) -> tuple[StoredStatu
         StoredStatus(stored, readers[stored.layer], _problems(errors, stored))
         for stored in stored_secrets(state, layer)
     )
+
+
+def problems_elsewhere(state: ConfigState, layer: str | None = None) -> tuple[Finding, ...]:
+    """Errors about secrets at no line of `status_of`: a key sensitive by its name, a file that cannot be read."""
+    listed = {finding for line in status_of(state, layer) for finding in line.problems}
+    return tuple(
+        finding
+        for finding in state.findings
+        if finding.severity == "error"
+        and finding not in listed
+        and (finding.rule in _ABOUT_SECRETS or _is_unread(state, finding.file))
+        and layer in (None, finding.file.partition("/")[0])
+    )
+
+
+def _is_unread(state: ConfigState, path: str) -> bool:
+    folder = path.partition("/")[0]
+    return state.manifest is not None and folder in state.manifest.layers and state.document(path) is None
 
 
 def _problems(

@@ -10,7 +10,16 @@ from kemudi.repo.errors import NoMatchingIdentityError
 from kemudi.repo.exposure import rotate_plan
 from kemudi.repo.renewal import rebind, rekey
 from kemudi.repo.repository import ConfigRepository
-from kemudi.repo.sealing import open_setting, seal_setting, status_of, stored_secrets, would_change
+from kemudi.repo.sealing import (
+    open_setting,
+    problems_elsewhere,
+    seal_setting,
+    status_of,
+    stored_secrets,
+    would_change,
+)
+from kemudi.repo.secrets import generate_identity
+from kemudi.repo.sops import encrypt_values
 from kemudi.schema.errors import FindingsError, RefusedError, UsageError
 from kemudi.schema.secret import Secret
 
@@ -246,6 +255,18 @@ class TestRotatePlan:
         assert listed["staging", RELAY].versions == 1
         assert {(each.layer, each.key): each.versions for each in everything}["staging", RELAY] == 2
 
+    def test_a_file_of_sops_counts_too(self, vault: Any, clone: Callable[[], Any]) -> None:
+        """It names its readers itself, also such as recipients.yaml never had."""
+        repo = clone()
+        stranger = generate_identity()[1]
+        written, block = encrypt_values({PASSWORD: "x", "MAIL_HOST": "y"}, {PASSWORD}, [stranger])
+        text = f"{PASSWORD}: {written[PASSWORD]}\nMAIL_HOST: y\n{block}"
+        repo.commit(vault.write({"prod/mail.yaml": text}).files)
+        with ConfigRepository.open(repo.root) as repository:
+            found = rotate_plan(repository, stranger)
+            assert rotate_plan(repository, "person") == ()
+        assert [(each.layer, each.key, each.certain) for each in found] == [("prod", PASSWORD, True)]
+
     def test_an_unknown_set_of_recipients_counts_as_readable(
         self, vault: Any, clone: Callable[[], Any]
     ) -> None:
@@ -271,3 +292,19 @@ def test_status_names_every_line_and_what_is_wrong_with_it(vault: Any) -> None:
     }
     assert lines[PASSWORD].readers == ("daemon", "person")
     assert "canary" not in str(lines)
+
+
+def test_status_also_names_what_is_at_no_sealed_line(vault: Any) -> None:
+    """A key that is sensitive by its name, a sealed value where none belongs, a file that cannot be read."""
+    text = vault.seal("prod", PASSWORD, "x")
+    vault.write(
+        {"prod/mail.yaml": f"MAIL_HOST: {text}\nMAIL_API_KEY: canary\n", "staging/mail.yaml": "a: [\n"}
+    )
+    found = problems_elsewhere(vault.state)
+    assert [(each.file, each.rule) for each in found] == [
+        ("prod/mail.yaml", "KEM031"),
+        ("prod/mail.yaml", "KEM030"),
+        ("staging/mail.yaml", "KEM003"),
+    ]
+    assert [each.rule for each in problems_elsewhere(vault.state, "staging")] == ["KEM003"]
+    assert "canary" not in str(found)

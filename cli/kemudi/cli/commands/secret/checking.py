@@ -31,11 +31,15 @@ def status_command(layer: str | None, check: bool, repo: Path, as_json: bool) ->
     and by number. What is sealed inside is checked by whoever opens it, the daemon last.
     """
     from kemudi.cli.workspace import open_workspace
-    from kemudi.repo.sealing import status_of
+    from kemudi.repo.sealing import problems_elsewhere, status_of
+    from kemudi.schema import report
 
-    lines = status_of(open_workspace(repo).state, layer)
+    state = open_workspace(repo).state
+    lines, others = status_of(state, layer), problems_elsewhere(state, layer)
     if as_json:
-        print_json({"secrets": [line.as_json() for line in lines]})
+        print_json(
+            {"secrets": [line.as_json() for line in lines], "others": [each.as_json() for each in others]}
+        )
     else:
         rows = [
             (line.stored.layer, line.stored.key, line.stored.place, ", ".join(line.readers)) for line in lines
@@ -43,7 +47,9 @@ def status_command(layer: str | None, check: bool, repo: Path, as_json: bool) ->
         states = [line.problems[0].message if line.problems else "ok" for line in lines]
         columns = ("LAYER", "KEY", "PLACE", "RECIPIENTS", "STATE")
         data_console().print(table(columns, [(*row, state) for row, state in zip(rows, states, strict=True)]))
-    if check and any(line.problems for line in lines):
+        if others:
+            data_console().print(report.as_text(others), soft_wrap=True, markup=False, highlight=False)
+    if check and (others or any(line.problems for line in lines)):
         sys.exit(1)
 
 
