@@ -5,16 +5,25 @@
 Every candidate sees the same files in the same round; CPU time of this thread, median over the rounds, the collector
 on, results kept alive as a daemon keeps them. Goal: at most 1.5 times the floor. The load of a whole repo of 10,000
 small files (2,500 categories in 4 layers) is reported beside it, and what one changed file costs there.
+
+`kemudi validate` is measured as a command, from the start of the interpreter to its end, wall clock, best of rounds:
+10,000 settings in 200 files (40 categories, a contract and 4 layers each), whole (goal: 2 s) and with `--base` after an
+edit of one file (goal: 300 ms). The byte code of the modules is there, as after any first run; no cache of Kemudi is.
 """
 
 import argparse
 import gc
 import json
+import os
 import random
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import yaml
 
@@ -23,6 +32,9 @@ from kemudi.schema.documents import Document, read_document
 from kemudi.schema.state import ConfigState, File
 
 GOAL = 1.5
+WHOLE_GOAL_S = 2.0
+BASE_GOAL_MS = 300.0
+LAYERS = ("base", "dev", "staging", "prod")
 KINDS: tuple[tuple[dict[str, object], Callable[[random.Random], str]], ...] = (
     (
         {"type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 1},
@@ -144,6 +156,54 @@ def whole_repo(categories: int, rounds: int) -> dict[str, object]:
     }
 
 
+def repository(root: Path, categories: int, per_category: int) -> None:
+    """A committed config repo, with one value edited since."""
+    rng = random.Random(3)
+    environments = [{"name": name, "layers": ["base", name]} for name in LAYERS[1:]]
+    manifest = {"format": 1, "id": "0b7c1f4e-5d0a-4f43-9c39-6a1f2f0f8d21", "environments": environments}
+    for folder in ("contracts", *LAYERS):
+        (root / folder).mkdir()
+    (root / "kemudi.yaml").write_text(yaml.safe_dump(manifest))
+    for number in range(categories):
+        keys = names(number, per_category)
+        (root / f"contracts/c{number}.schema.json").write_bytes(contract(keys))
+        for layer in LAYERS:
+            (root / f"{layer}/c{number}.yaml").write_bytes(values(keys, rng))
+    who = ["-c", "user.name=Author", "-c", "user.email=author@example.org"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *who, *arguments], cwd=root, check=True)
+    edited = root / "prod/c0.yaml"
+    first, rest = edited.read_text().split("\n", 1)
+    edited.write_text(f"{first.partition(':')[0]}: 7\n{rest}")
+
+
+def command(settings: int, rounds: int) -> dict[str, object]:
+    """`kemudi validate` as its users start it, in processes of its own."""
+    categories = 40
+    found: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        root, cache = Path(folder) / "repo", Path(folder) / "bytecode"
+        root.mkdir()
+        repository(root, categories, settings // categories)
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        for name, arguments in (("whole", ()), ("base", ("--base", "HEAD"))):
+            argv = [sys.executable, "-m", "kemudi.cli", "validate", *arguments]
+            times = []
+            for _ in range(rounds + 1):  # the first one writes the byte code
+                started = time.perf_counter()
+                subprocess.run(
+                    argv,
+                    cwd=root,
+                    env=kept | {"PYTHONPYCACHEPREFIX": str(cache)},
+                    check=True,
+                    capture_output=True,
+                )
+                times.append((time.perf_counter() - started) * 1_000)
+            found[f"{name}_ms"] = round(min(times[1:]), 1)
+    found["peak_mib"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
+    return found
+
+
 def main() -> int:
     """Print the figures; exit 1 when the goal is missed."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -156,8 +216,9 @@ def main() -> int:
     result = flat(asked.settings, asked.per_file, asked.rounds)
     marked = flat(asked.settings, asked.per_file, asked.rounds, b"# 100 % & more!\n")
     repo = whole_repo(asked.categories, asked.rounds)
+    program = command(asked.settings, min(asked.rounds, 5))
     if asked.json:
-        print(json.dumps({"validate": result, "marked": marked, "repo": repo}))
+        print(json.dumps({"validate": result, "marked": marked, "repo": repo, "command": program}))
     else:
         print(
             f"{result['settings']:,} settings, {result['per_file']} a file, CPU ms, median of {asked.rounds}:"
@@ -168,7 +229,13 @@ def main() -> int:
         print(f"  ratio where every file holds & * ! or %: {marked['ratio']}")
         print(f"{repo['files']:,} files: loaded and resolved in {repo['load_s']} s of CPU,", end=" ")
         print(f"one changed file in {repo['update_one_file_ms']} ms")
-    return 0 if float(str(result["ratio"])) <= GOAL else 1
+        print(f"kemudi validate, {asked.settings:,} settings in 200 files, a process each:")
+        print(f"  everything {program['whole_ms']} ms (goal {WHOLE_GOAL_S * 1_000:g}),", end=" ")
+        print(f"--base after one edit {program['base_ms']} ms (goal {BASE_GOAL_MS:g}),", end=" ")
+        print(f"at most {program['peak_mib']} MiB")
+    in_time = float(str(program["whole_ms"])) <= WHOLE_GOAL_S * 1_000
+    in_time = in_time and float(str(program["base_ms"])) <= BASE_GOAL_MS
+    return 0 if float(str(result["ratio"])) <= GOAL and in_time else 1
 
 
 if __name__ == "__main__":
