@@ -14,18 +14,19 @@ _CIRCLES: Final = threading.BoundedSemaphore(4)
 
 
 class Asking:
-    """Asks named queries until `seconds` have passed since it was made.
+    """Asks named queries until `seconds` have passed since it began.
 
     Args:
         store: The graph.
         seconds: GRAPH_QUERY_TIMEOUT, for the whole call. What is left of it is the time limit of each query, which the
             store itself keeps.
+        began: When the request came, by the monotonic clock; now, unless it says otherwise.
     """
 
-    def __init__(self, store: GraphStore, seconds: float) -> None:
+    def __init__(self, store: GraphStore, seconds: float, began: float | None = None) -> None:
         self._store = store
         self._seconds = seconds
-        self._until = time.monotonic() + seconds
+        self._until = (time.monotonic() if began is None else began) + seconds
 
     def __call__(self, query: str, **parameters: Any) -> list[Record]:  # of the query
         """The records. Raises QueryTimeoutError, GraphUnavailableError, GraphRefusedError."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 import redis
 
-from kemudi.graph.stores.base import Record
+from kemudi.graph.stores.base import GraphStore, Record
 from kemudi.schema.transport import private_url
 
 VERSION_SECONDS: Final = 0.25
@@ -47,6 +47,16 @@ class NoCache:
 
     def close(self) -> None:
         """Nothing."""
+
+
+def asked_for(store: GraphStore, seconds: Callable[[], float]) -> Callable[[], int]:
+    """The question for the data version, within a time limit: a store that hangs holds no look-up up for ever."""
+
+    def ask() -> int:
+        found = store.read("checkpoint", {"name": "data"}, timeout=seconds())
+        return int(found[0]["version"] or 0) if found else 0
+
+    return ask
 
 
 class DataVersion:

@@ -186,12 +186,13 @@ def _answered(
 ) -> Response:
     """The answer of one revision of the settings, or 304 where the caller has it."""
     with parts.config.pin() as view:
+        service = parts.service.at(view)  # first: its time limit is for all that follows
         # The data version is asked for before the data: a tag may be older than its answer, never newer.
         tag = _tag(request, parts, view)
         headers = {"Cache-Control": "private, no-cache"} | ({"ETag": tag} if tag else {})
         if tag and if_none_match and _names(if_none_match, tag):
             return Response(status_code=304, headers=headers)
-        body = orjson.dumps(ask(parts.service.at(view), view))
+        body = orjson.dumps(ask(service, view))
     return Response(body, media_type="application/json", headers=headers)
 
 

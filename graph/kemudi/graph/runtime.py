@@ -18,6 +18,7 @@ from kemudi.graph.cache import (
     MemoryCache,
     RedisCache,
     ResultCache,
+    asked_for,
 )
 from kemudi.graph.errors import GraphUnavailableError
 from kemudi.graph.http import Parts, build_app
@@ -30,7 +31,6 @@ from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
 from kemudi.graph.stores.neo4j import Neo4jStore
-from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.graph.tracing import TracedCache, TracedStore, tracing_from
@@ -76,7 +76,7 @@ def serve(
         store = open_store(config, ladybug)
         stack.callback(store.close)
         metrics = Metrics()
-        version = _data_version(store)
+        version = _data_version(store, config)
         cache, limiter = _cache_and_limiter(version, redis_url or os.environ.get(REDIS_VARIABLE))
         stack.callback(cache.close)
         stack.callback(limiter.close)
@@ -238,9 +238,9 @@ def _runner(
     return SyncRunner(config, store, registry, ending)
 
 
-def _data_version(store: GraphStore) -> DataVersion:
+def _data_version(store: GraphStore, config: Any) -> DataVersion:  # a client
     seconds = 0.0 if isinstance(store, LadybugStore) else VERSION_SECONDS
-    return DataVersion(Checkpoints(store).data_version, seconds)
+    return DataVersion(asked_for(store, lambda: config["GRAPH_QUERY_TIMEOUT"]), seconds)
 
 
 def _cache_and_limiter(version: DataVersion, redis_url: str | None) -> tuple[ResultCache, RateLimiter]:

@@ -1,5 +1,6 @@
 """The graph service as a class: every call obeys the settings of one revision."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, Final, Literal, Protocol
@@ -75,10 +76,13 @@ class GraphService:
         self._config = config
         self._store = store
         self._cache = cache or NoCache()
+        self._began: float | None = None
 
     def at(self, settings: Settings) -> "GraphService":
-        """The same service obeying one pinned revision, for a caller that must know which one it was."""
-        return GraphService(_Pinned(settings), self._store, self._cache)
+        """The same service for one request, whose time limit counts from now: it obeys one pinned revision."""
+        service = GraphService(_Pinned(settings), self._store, self._cache)
+        service._began = time.monotonic()
+        return service
 
     def students(self, after: str = "", limit: int = 100) -> Answer:
         """A page of students `{nim, nama}` behind a nim, in its order."""
@@ -161,7 +165,7 @@ class GraphService:
     def _asking(self, settings: Settings) -> Asking:
         if not settings["GRAPH_FEATURE_ENABLED"]:
             raise FeatureDisabledError
-        return Asking(self._store, settings["GRAPH_QUERY_TIMEOUT"])
+        return Asking(self._store, settings["GRAPH_QUERY_TIMEOUT"], self._began)
 
     def _cached(self, settings: Settings, name: tuple[Any, ...], compute: Callable[[], Answer]) -> Answer:
         if not settings["GRAPH_CACHE_ENABLED"]:

@@ -11,6 +11,7 @@ import pytest
 
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph import GraphService
+from kemudi.graph.cache import DataVersion, MemoryCache, asked_for
 from kemudi.graph.errors import GraphUnavailableError
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.neo4j import Neo4jStore
@@ -54,7 +55,9 @@ def test_nobody_waits_for_a_server_that_hangs(frozen: Any, until: Any) -> None:
     store.read(
         "classmates", {"nim": "1", "limit": 5}
     )  # planned once without a limit: a busy machine may take its time
-    service = GraphService(InMemoryClient({"GRAPH_QUERY_TIMEOUT": LIMIT}, contracts=CONTRACTS), store)
+    # With the cache, which asks for the data version first.
+    cache = MemoryCache(DataVersion(asked_for(store, lambda: LIMIT), 0))
+    service = GraphService(InMemoryClient({"GRAPH_QUERY_TIMEOUT": LIMIT}, contracts=CONTRACTS), store, cache)
     seconds: list[float] = []
 
     def ask() -> None:

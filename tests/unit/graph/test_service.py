@@ -178,6 +178,23 @@ def test_a_call_that_has_used_its_time_up_asks_nothing_more(
     assert len(recording.timeouts) < 4
 
 
+def test_the_time_limit_of_a_request_counts_from_its_beginning(
+    config: InMemoryClient, store: GraphStore
+) -> None:
+    """What a request waited for before it asks the store, such as the data version, is not given to it again."""
+    recording = Recording(store)
+    config.publish(GRAPH_QUERY_TIMEOUT=60)
+    with config.pin() as view:
+        service = GraphService(config, recording).at(view)  # type: ignore[arg-type]  # reads only
+        time.sleep(0.2)
+        service.classmates("1")
+        assert recording.timeouts[0] <= 59.8
+        assert service._began is not None
+        service._began -= 60
+        with pytest.raises(QueryTimeoutError, match="than 60 s"):
+            service.classmates("1")
+
+
 @pytest.mark.parametrize(
     ("pairs", "answers"),
     [
