@@ -1,0 +1,143 @@
+"""The console in Chromium: live rows, the dialog, the keyboard, themes, languages, and no script of anybody else."""
+
+from importlib.resources import files
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+
+ROW = "#row-GRAPH_CLASSMATES_LIMIT"
+PAGES = (
+    "/e/dev/",
+    "/e/dev/settings",
+    "/e/dev/settings/GRAPH_CLASSMATES_LIMIT",
+    "/e/dev/settings/NEO4J_URI/change?value=bolt://other:7687",
+    "/e/prod/settings/NEO4J_PASSWORD/change",
+    "/e/dev/switches",
+    "/e/dev/sync",
+)
+
+
+def violations(page) -> list[str]:
+    """What axe-core finds wrong, by rule and place."""
+    source = (files("axe_playwright_python") / "axe.min.js").read_text()
+    page.evaluate(source)
+    found = page.evaluate(
+        "async () => (await axe.run()).violations.map(v => [v.id, v.nodes.map(n => n.html)])"
+    )
+    return [f"{rule}: {places[:3]}" for rule, places in found]
+
+
+def test_a_newcomer_changes_a_setting_and_the_service_answers_with_it(kemudi, visit, until):
+    """Link, settings, search, edit, value, reason, save: seven actions, and the graph service's next answer has it."""
+    nim = kemudi.endpoints["sample_nim"]
+    page = visit().page
+    page.get_by_role("link", name="Settings").first.click()
+    page.get_by_label("Search").fill("classmates")
+    page.locator(f"{ROW} a.edit").click()
+    page.locator("dialog input[name=value]").fill("4")
+    page.locator("dialog textarea[name=reason]").fill("A shorter list reads better")
+    page.locator("dialog [data-save]").click()
+    page.locator(ROW).get_by_text("4", exact=True).wait_for()
+    until(
+        lambda: len(kemudi.graph(f"/students/{nim}/classmates")["items"]) == 4, "the new limit in the service"
+    )
+    page.locator(f"{ROW} .badge", has_text="live").wait_for()
+    assert "A shorter list reads better" in kemudi.git("log", "-1", "--format=%b")
+    assert kemudi.git("log", "-1", "--format=%cn") == "Kemudi"
+
+
+def test_a_commit_from_elsewhere_shows_in_every_tab(kemudi, visit):
+    """Ten tabs over HTTP/1.1 with one stream: a commit is on all of them, without a reload."""
+    first = visit()
+    tabs = [first.page, *(first.context.new_page() for _ in range(9))]
+    for tab in tabs:
+        tab.goto(f"{kemudi.console}/e/dev/settings?q=sync")
+        tab.locator("#pulse.good").wait_for()
+    kemudi.change("dev", "sync", SYNC_TIMEOUT=1234)
+    for tab in tabs:
+        tab.locator("#row-SYNC_TIMEOUT").get_by_text("1234", exact=True).wait_for()
+
+
+def test_a_burst_ends_with_the_right_value(kemudi, visit):
+    """Twenty commits in a row: the row ends with the last value, live."""
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/settings?q=batch")
+    page.locator("#pulse.good").wait_for()
+    for value in range(500, 520):
+        kemudi.change("dev", "sync", SYNC_BATCH_SIZE=value)
+    row = page.locator("#row-SYNC_BATCH_SIZE")
+    row.get_by_text("519", exact=True).wait_for()
+    row.locator(".badge", has_text="live").wait_for()
+
+
+def test_the_whole_edit_by_keyboard(kemudi, visit):
+    """`/`, a word, Tab to the pencil, Enter, a value, Enter previews and saves nothing; Escape returns to the row."""
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/settings")
+    before = kemudi.git("rev-parse", "HEAD")
+    page.keyboard.press("/")
+    page.keyboard.type("friends_of_friends")
+    page.locator("#list tbody tr").nth(1).wait_for(state="detached")
+    edit = page.locator("#row-GRAPH_FRIENDS_OF_FRIENDS_LIMIT a.edit")
+    edit.focus()
+    page.keyboard.press("Enter")
+    field = page.locator("dialog input[name=value]")
+    field.wait_for()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("21")
+    page.keyboard.press("Enter")
+    page.locator("dialog .diff").get_by_text("+GRAPH_FRIENDS_OF_FRIENDS_LIMIT: 21").wait_for()
+    assert kemudi.git("rev-parse", "HEAD") == before
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.locator("dialog[open]").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == edit.get_attribute("href")
+
+
+def test_a_switch_shows_the_plan_and_saves_nothing_by_itself(kemudi, visit):
+    """One click on a switch, in production too, opens the plan; nothing is committed."""
+    page = visit().page
+    before = kemudi.git("rev-parse", "HEAD")
+    page.goto(f"{kemudi.console}/e/prod/switches")
+    page.get_by_role("switch", name="GRAPH_FEATURE_ENABLED").click()
+    page.locator("dialog .diff").get_by_text("+GRAPH_FEATURE_ENABLED: false").wait_for()
+    assert kemudi.git("rev-parse", "HEAD") == before
+
+
+def test_without_a_script_the_edit_works(kemudi, visit):
+    """Filter, form, preview and save by plain pages."""
+    page = visit(scripts=False).page
+    page.goto(f"{kemudi.console}/e/dev/settings")
+    page.get_by_label("Search").fill("cache_ttl")
+    page.get_by_role("button", name="Filter").click()
+    page.locator("#row-CACHE_TTL a.edit").click()
+    page.locator("input[name=value]").fill("123")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Save to git").click()
+    page.get_by_text("123").first.wait_for()
+    assert "CACHE_TTL: 123" in kemudi.git("show", "HEAD:dev/performance.yaml")
+
+
+@pytest.mark.parametrize(
+    ("language", "scheme"), [("en", "light"), ("id", "dark"), ("en", "dark"), ("id", "light")]
+)
+def test_no_page_has_a_violation(kemudi, visit, language, scheme):
+    """axe-core on every page, in each theme and each language; no CSP report, no request that leaves the origin."""
+    page = visit(language=language, scheme=scheme).page
+    for path in PAGES:
+        page.goto(kemudi.console + path)
+        assert page.locator("html").get_attribute("lang") == language
+        assert violations(page) == [], path
+
+
+def test_markup_in_a_value_stays_text(kemudi, visit):
+    """A value that is a script runs nowhere: no dialog, no report."""
+    made = visit()
+    made.page.on("dialog", lambda dialog: made.wrong.append(f"a dialog: {dialog.message}"))
+    kemudi.change("staging", "neo4j", NEO4J_USER="<img src=x onerror=alert(1)>")
+    made.page.goto(f"{kemudi.console}/e/staging/settings?q=neo4j_user")
+    made.page.locator("#row-NEO4J_USER").get_by_text("<img src=x onerror=alert(1)>").wait_for()
+    made.page.goto(f"{kemudi.console}/e/staging/settings/NEO4J_USER")
+    made.page.get_by_role("link", name="Change staging").click()
+    made.page.locator("dialog input[name=value]").wait_for()
