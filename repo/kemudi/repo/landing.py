@@ -211,6 +211,8 @@ def _move(where: Layout, landing: Landing, lock: int) -> None:
 def _undo_rest(where: Layout) -> bool:
     """With the lock held: bring files and index back to the branch, where an unfinished landing had them."""
     journal = _journal(where)
+    for left in journal.parent.glob("*.tmp"):
+        left.unlink(missing_ok=True)
     try:
         landing = _read_journal(journal)
     except FileNotFoundError:
@@ -219,8 +221,6 @@ def _undo_rest(where: Layout) -> bool:
     if landing is not None and not _has_landed(where, landing):
         _take_back(where, landing)
     journal.unlink(missing_ok=True)
-    for left in journal.parent.glob("*.tmp"):
-        left.unlink(missing_ok=True)
     return landing is not None
 
 
