@@ -1,7 +1,9 @@
 """Policies: what each one refuses, when, what lifts it, and that a mistake in one is found at its place."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,3 +294,20 @@ def test_a_mistake_in_a_policy_is_found_at_its_place(text: str, at: str, said: s
     assert first.column == len("  - ") + text.index(at) + 1
     assert made.manifest is not None
     assert read_policies(made.manifest).findings, "also without the bytes of the file"
+
+
+def test_the_policies_of_the_documentation_are_right() -> None:
+    """Every policy shown in the reference reads without a finding, the mistaken one of KEM080 with its own."""
+    pages = Path(__file__).parents[3] / "docs" / "reference"
+    blocks = re.findall(r"```yaml\npolicies:\n(.*?)```", (pages / "policies.md").read_text(), re.DOTALL)
+    for page in sorted((pages / "rules").glob("KEM08*.md")):
+        found = re.findall(r"```yaml\npolicies:\n(.*?)```", page.read_text(), re.DOTALL)
+        if page.stem == "KEM080":
+            assert [each.rule for each in policies_of(state(found[0])).findings] == ["KEM080"]
+        else:
+            blocks += found
+    assert len(blocks) > 5
+    for block in blocks:
+        read = policies_of(state(block))
+        assert read.findings == ()
+        assert read.policies
