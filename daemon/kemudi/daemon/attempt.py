@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kemudi.daemon.conditions import Reason
 from kemudi.daemon.order import Position, Relation
@@ -10,6 +10,9 @@ from kemudi.schema.findings import Finding
 from kemudi.schema.state import ConfigState, ResolvedCategory
 from kemudi.store.manifest import Manifest
 from kemudi.store.snapshot import Category
+
+if TYPE_CHECKING:  # overrides end a reconcile by a Rejected
+    from kemudi.daemon.overrides import Override
 
 
 class Stopped(Exception):  # noqa: N818  # an outcome, not a failure
@@ -95,6 +98,7 @@ class Snapshot:
         held: Category to the revision it is held at.
         findings: Why they are held.
         sealed_with: Category to the names of the keys at rest that its secrets are sealed with.
+        overrides: Those that are in it; None after learning, when that is not known.
     """
 
     manifest: Manifest
@@ -106,6 +110,7 @@ class Snapshot:
     held: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     sealed_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    overrides: "tuple[Override, ...] | None" = None
 
     @property
     def by_digest(self) -> dict[str, bytes]:
@@ -134,6 +139,8 @@ class Attempt:
         counts: Category to its number of settings.
         digests: Category to the names of its blobs.
         sealed_with: Category to the names of the keys at rest that its secrets are sealed with.
+        overrides: Those that lie over the layers.
+        merged: Those that git has caught up with.
         snapshot: What is published, or was found to be.
         published: Whether Redis was changed.
         seconds: How long each step took.
@@ -151,6 +158,8 @@ class Attempt:
     counts: dict[str, int] = field(default_factory=dict)
     digests: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sealed_with: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    overrides: "tuple[Override, ...]" = ()
+    merged: "tuple[Override, ...]" = ()
     snapshot: Snapshot | None = None
     published: bool = False
     seconds: dict[str, float] = field(default_factory=dict)

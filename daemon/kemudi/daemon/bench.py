@@ -8,6 +8,7 @@ from typing import Any
 from kemudi.daemon.attempt import Rejection, Seen, Snapshot, Stopped
 from kemudi.daemon.lease import LeaseKeeper
 from kemudi.daemon.order import AppliedPosition
+from kemudi.daemon.overrides import Overrides
 from kemudi.daemon.pause import Pauses
 from kemudi.daemon.signatures import Signatures
 from kemudi.daemon.source import Source
@@ -49,6 +50,7 @@ class Bench:
         signer: Signs manifests.
         trusted: Keys whose manifests count.
         pauses: What operators have paused.
+        overrides: What operators have put above the layers.
         record: File that keeps what was applied last.
         snapshot: What is applied, None if that is not known.
         pointer: The bytes that Redis was last seen to hold in the manifest's place.
@@ -79,6 +81,7 @@ class Bench:
     signer: SigningKey
     trusted: VerifyKeys
     pauses: Pauses
+    overrides: Overrides
     record: Path
     wall: Callable[[], str]
     snapshot: Snapshot | None = None

@@ -14,6 +14,7 @@ from kemudi.daemon.queries import Queries
 from kemudi.daemon.status import EnvironmentStatus, client_state
 from kemudi.daemon.trigger import Cause, Trigger
 from kemudi.daemon.waiting import Target, Waiter
+from kemudi.schema.documents import JSON
 from kemudi.schema.errors import KemudiError, UsageError
 from kemudi.store.values import Acknowledgement
 
@@ -35,6 +36,9 @@ class Reconciling(Protocol):
 
     def accept_rewrite(self, env: str, reason: str) -> EnvironmentStatus:
         """Serve a rewritten history. Waits for the reconciling thread."""
+
+    def ordered(self, env: str, order: Callable[[Environment], None]) -> EnvironmentStatus:
+        """Do something to an environment, then look at it again. Waits for the reconciling thread."""
 
     def operated(self, env: str, kind: str, reason: str) -> EnvironmentStatus:
         """Note what an operator did, and look at the environment again. Waits for the reconciling thread."""
@@ -143,6 +147,29 @@ class Desk:
         self._environment(env)
         self.pauses.resume(env)
         return self.reconciler.operated(env, "resumed", "").as_json(self._clients(env))
+
+    def overrides(self, env: str | None) -> dict[str, Any]:
+        """The break-glass overrides in force. Raises UsageError."""
+        chosen = self.reconciler.environments if env is None else [self._environment(env)]
+        found = [{"env": one.bench.env, "overrides": [*map(dict, one.status.overrides)]} for one in chosen]
+        return {"environments": found}
+
+    def override(
+        self, env: str, key: str, value: JSON, reason: str, author: str, until: datetime
+    ) -> dict[str, Any]:
+        """Put a value above every layer for a while. Raises UsageError, RefusedError, ConflictError."""
+        self._environment(env)
+
+        def order(environment: Environment) -> None:
+            environment.break_glass.set(key, value, reason=reason, author=author, until=until)
+
+        return self.reconciler.ordered(env, order).as_json(self._clients(env))
+
+    def end_override(self, env: str, key: str, reason: str) -> dict[str, Any]:
+        """End an override before its time. Raises UsageError when there is none."""
+        self._environment(env)
+        status = self.reconciler.ordered(env, lambda environment: environment.break_glass.end(key, reason))
+        return status.as_json(self._clients(env))
 
     def clients(self, environment: Environment) -> list[Acknowledgement]:
         """What every live process says. Raises StoreUnavailableError."""

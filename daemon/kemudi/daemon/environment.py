@@ -5,21 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kemudi.daemon.attempt import Attempt, NothingToDo, Rejected, Rejection, Seen, Snapshot, Stopped
+from kemudi.daemon.attempt import Attempt, NothingToDo, Rejected, Rejection, Seen, Stopped
 from kemudi.daemon.backoff import Backoff
 from kemudi.daemon.bench import Bench
+from kemudi.daemon.breakglass import BreakGlass
 from kemudi.daemon.conditions import RETRIED, Condition, ConditionType, Reason, conditions_of
+from kemudi.daemon.described import applied_status, extra_conditions, held_findings
 from kemudi.daemon.history import PublishedHistory
 from kemudi.daemon.resealing import reseal
 from kemudi.daemon.served import bounded, inspect, learn, repair
-from kemudi.daemon.status import AppliedStatus, EnvironmentStatus
+from kemudi.daemon.status import EnvironmentStatus
 from kemudi.daemon.steps import STEPS
 from kemudi.daemon.telemetry import Telemetry
 from kemudi.daemon.trigger import Cause, Hints
 from kemudi.repo.errors import CorruptObjectError
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.failpoints import failpoint
-from kemudi.schema.findings import Finding
 from kemudi.store.errors import StoreRefusedError, StoreUnavailableError
 from kemudi.store.values import DriftItem
 
@@ -43,6 +44,7 @@ class Environment:
     telemetry: Telemetry
     clock: Callable[[], float] = time.monotonic
     status: EnvironmentStatus = field(init=False)
+    break_glass: BreakGlass = field(init=False)
     history: PublishedHistory = field(default_factory=PublishedHistory)
     retry_at: float | None = None
     _backoff: Backoff = field(default_factory=lambda: Backoff(0.05, 1.0))
@@ -58,6 +60,7 @@ class Environment:
 
     def __post_init__(self) -> None:
         self.status = EnvironmentStatus(self.bench.env, mode=self.bench.mode)
+        self.break_glass = BreakGlass(self.bench, self.telemetry)
 
     @property
     def drift_due(self) -> float:
@@ -95,6 +98,8 @@ class Environment:
         started = time.perf_counter()
         try:
             outcome = self._reconciled(attempt, hints)
+            if self.break_glass.lags:
+                outcome = self._overridden() or outcome
         except Exception as error:  # noqa: BLE001  # one environment's bug must not stop the others
             self.telemetry.crashed(self.bench.env, error)
             self._learn = True
@@ -128,6 +133,7 @@ class Environment:
         """None when the newest revision is served; why not, otherwise."""
         bench = self.bench
         bench.gate = None
+        self.break_glass.expire()
         try:
             self._prepare(hints)
         except Stopped as stopped:
@@ -147,6 +153,21 @@ class Environment:
         except KemudiError as error:
             return self._failed(error)
         return self._rejection_of(attempt)
+
+    def _overridden(self) -> Stopped | None:
+        """Publish what is applied with its overrides, although something keeps newer revisions back."""
+        try:
+            self.break_glass.publish(self._serve)
+        except Stopped as stopped:
+            self._learn = self._learn or stopped.reason in {Reason.STALE, Reason.FENCED}
+            return stopped
+        except KemudiError as error:
+            return self._failed(error)
+        return None
+
+    def _serve(self, attempt: Attempt) -> None:
+        self._run(attempt, _FROM_RESOLVE)
+        self._apply(attempt)
 
     def _failed(self, error: KemudiError) -> Stopped:
         """Which of the two sides cannot be reached, or refuses."""
@@ -292,6 +313,7 @@ class Environment:
                     break
                 raise
             attempt.snapshot, attempt.published = candidate.snapshot, candidate.published
+            attempt.merged = candidate.merged
             return
 
     def _apply(self, attempt: Attempt) -> None:
@@ -300,6 +322,7 @@ class Environment:
             return
         before = self.bench.snapshot
         self.bench.snapshot = attempt.snapshot
+        self.break_glass.merged(attempt.merged)
         failpoint("daemon.announce")
         if attempt.published:
             self.telemetry.published(self.bench, before, attempt)
@@ -339,12 +362,12 @@ class Environment:
         return EnvironmentStatus(
             env=bench.env,
             attempted=attempted,
-            applied=_applied_status(snapshot),
+            applied=applied_status(snapshot),
             conditions=self._conditions(outcome, attempted),
-            errors=rejection[1].findings if rejection is not None else _held_findings(snapshot, attempted),
+            errors=rejection[1].findings if rejection is not None else held_findings(snapshot, attempted),
             rejected=rejection[0] if rejection is not None else None,
             held=dict(snapshot.held) if snapshot is not None else {},
-            drift=self._drift,
+            drift=(*self._drift, *(each.drift for each in bench.overrides.effective())),
             drift_at=self._drift_at,
             paused=pause.status if pause is not None else None,
             mode=bench.mode,
@@ -352,6 +375,7 @@ class Environment:
             settings=snapshot.manifest.settings if snapshot is not None else 0,
             duration_ms=before.duration_ms if did_nothing else seconds * 1000,
             sealed_with=snapshot.sealed_with if snapshot is not None else {},
+            overrides=self.break_glass.as_json(),
         )
 
     def _conditions(self, outcome: Stopped | None, attempted: str | None) -> tuple[Condition, ...]:
@@ -372,25 +396,4 @@ class Environment:
         else:
             following = outcome.reason in {Reason.NOT_LEADER, Reason.PAUSED}
             found = conditions_of(outcome.reason, str(outcome), served=served and following)
-        extra: list[Condition] = list(self.bench.source.conditions())
-        if snapshot is not None and snapshot.held:
-            names = ", ".join(
-                f"{name} at {revision[:12]}" for name, revision in sorted(snapshot.held.items())
-            )
-            extra.append(Condition(ConditionType.HELD, "True", Reason.CATEGORY_HELD, names))
-        if self._drift:
-            text = f"{len(self._drift)} found and put back"
-            extra.append(Condition(ConditionType.DRIFTED, "True", Reason.DRIFT_REPAIRED, text))
-        return (*found, *extra)
-
-
-def _held_findings(snapshot: Snapshot | None, attempted: str | None) -> tuple[Finding, ...]:
-    """Why categories of the newest revision are held back."""
-    return snapshot.findings if snapshot is not None and snapshot.manifest.revision == attempted else ()
-
-
-def _applied_status(snapshot: Snapshot | None) -> AppliedStatus | None:
-    if snapshot is None:
-        return None
-    manifest = snapshot.manifest
-    return AppliedStatus(manifest.revision, manifest.generation, manifest.applied_at, snapshot.base)
+        return (*found, *extra_conditions(self.bench, self._drift), *self.break_glass.condition())

@@ -61,6 +61,9 @@ def make_app(desk: Desk, gatekeeper: Gatekeeper, webhook_secret: bytes | None) -
         Route("/accept-rewrite", handlers.accept_rewrite, methods=["POST"]),
         Route("/pause", handlers.pause, methods=["PUT"]),
         Route("/pause", handlers.resume, methods=["DELETE"]),
+        Route("/overrides", handlers.overrides, methods=["GET"]),
+        Route("/overrides", handlers.override, methods=["PUT"]),
+        Route("/overrides", handlers.end_override, methods=["DELETE"]),
         Route("/hooks/git", handlers.webhook, methods=["POST"]),
     ]
     return Starlette(
@@ -167,6 +170,28 @@ class _Handlers:
         """Publish again."""
         env = _text(await _json_body(request), "env")
         return JSONResponse(await run_in_threadpool(self._desk.resume, env))
+
+    async def overrides(self, request: Request) -> Response:
+        """What stands above git for a while."""
+        env = request.query_params.get("env")
+        return JSONResponse(await run_in_threadpool(self._desk.overrides, env))
+
+    async def override(self, request: Request) -> Response:
+        """Put a value above every layer, with reason, author and end."""
+        body = await _json_body(request)
+        words = [_text(body, name) for name in ("env", "key", "reason", "author")]
+        until = parse_until(_text(body, "until"))
+        if "value" not in body or until is None:
+            raise UsageError("`value` is missing")
+        env, key, reason, author = words
+        told = (env, key, body["value"], reason, author, until)
+        return JSONResponse(await run_in_threadpool(self._desk.override, *told))
+
+    async def end_override(self, request: Request) -> Response:
+        """End an override before its time."""
+        body = await _json_body(request)
+        told = [_text(body, name) for name in ("env", "key", "reason")]
+        return JSONResponse(await run_in_threadpool(self._desk.end_override, *told))
 
     async def webhook(self, request: Request) -> Response:
         """A git host says that something was pushed: only a hint, whatever the body says."""

@@ -131,7 +131,11 @@ class Reconciler:
 
     def operated(self, env: str, kind: str, reason: str) -> EnvironmentStatus:
         """An operator did something: look at the environment again. Any thread."""
-        return self.submit(lambda: self._operated(env, kind, reason))
+        return self.ordered(env, lambda environment: environment.noted(kind, reason))
+
+    def ordered(self, env: str, order: Callable[[Environment], None]) -> EnvironmentStatus:
+        """Do something to an environment, then look at it again. Any thread. Raises what it raises."""
+        return self.submit(lambda: self._carried_out(env, order))
 
     def _pass(self, hints: Hints) -> None:
         self.source.begin(hints)
@@ -221,11 +225,11 @@ class Reconciler:
         self._publish_statuses()
         return status
 
-    def _operated(self, env: str, kind: str, reason: str) -> EnvironmentStatus:
+    def _carried_out(self, env: str, order: Callable[[Environment], None]) -> EnvironmentStatus:
         environment = self._environments[env]
-        environment.noted(kind, reason)
-        environment.look_again()
         self.source.begin(Hints(frozenset({Cause.REQUEST})))
+        order(environment)
+        environment.look_again()
         status = environment.reconcile(Hints(frozenset({Cause.REQUEST})))
         self._publish_statuses()
         return status
@@ -241,6 +245,8 @@ class Reconciler:
         resume = self.pauses.seconds_to_next_end()
         if resume is not None:
             due.append(now + resume + 0.01)
+        ends = [each.bench.overrides.seconds_to_next_end() for each in self.environments]
+        due += [now + seconds + 0.01 for seconds in ends if seconds is not None]
         hints = self.trigger.wait(min(due) - now)
         return Hints(hints.causes | self._due_causes(), hints.paths, hints.rescan)
 

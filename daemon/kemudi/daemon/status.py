@@ -63,6 +63,7 @@ class EnvironmentStatus:
         settings: How many settings are served.
         duration_ms: Of the last reconcile that did something.
         sealed_with: Category to the keys at rest that its served secrets are sealed with.
+        overrides: Break-glass overrides in force, in their wire form, and whether each is served.
     """
 
     env: str
@@ -80,6 +81,7 @@ class EnvironmentStatus:
     settings: int = 0
     duration_ms: float = 0.0
     sealed_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    overrides: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def ready(self) -> Condition:
@@ -105,6 +107,7 @@ class EnvironmentStatus:
             "settings": self.settings,
             "duration_ms": round(self.duration_ms, 3),
             "sealed_with": {name: list(keys) for name, keys in self.sealed_with.items() if keys},
+            "overrides": [dict(each) for each in self.overrides],
         }
 
 

@@ -87,17 +87,20 @@ def validate(bench: Bench, attempt: Attempt) -> None:
         raise Rejected.for_findings(Reason.VALIDATION_FAILED, findings)
     attempt.findings = findings
     for name in sorted({name for name in names if name is not None}):
-        if bench.snapshot is None or name not in bench.snapshot.blobs:
+        touched = bench.overrides.touched(bench.snapshot.overrides or () if bench.snapshot else ())
+        if bench.snapshot is None or name not in bench.snapshot.blobs or name in touched:
             _hold_at_older(bench, attempt, name, findings)
         else:
             attempt.held[name] = bench.snapshot.held.get(name, bench.snapshot.manifest.revision)
 
 
 def layers(bench: Bench, attempt: Attempt) -> None:
-    """Resolve the layers; a category that did not change is the identical object."""
+    """Resolve the layers, and lay the overrides over them; what did not change is the identical object."""
     resolved = attempt.config.resolve(bench.env)
     older = attempt.resolved
     attempt.resolved = {name: item for name, item in resolved.items() if name not in attempt.held} | older
+    laid = bench.overrides.lay_over(attempt.resolved)
+    attempt.resolved, attempt.overrides, attempt.merged = laid.resolved, laid.served, laid.merged
 
 
 def unseal(bench: Bench, attempt: Attempt) -> None:
@@ -303,6 +306,7 @@ def _unchanged_snapshot(bench: Bench, attempt: Attempt) -> Snapshot | None:
         held=attempt.held,
         findings=attempt.findings,
         sealed_with=attempt.sealed_with,
+        overrides=attempt.overrides,
     )
 
 
@@ -318,7 +322,7 @@ def _generation(bench: Bench, attempt: Attempt) -> Generation:
     ):
         return reserved[1]
     again = applied is not None and applied.revision == seen.revision
-    lost = bench.snapshot is None and seen.is_commit and not attempt.held
+    lost = bench.snapshot is None and seen.is_commit and not attempt.held and not bench.overrides.involved
     if applied is not None and again and lost and applied.generation.era >= bench.era:
         # Redis lost what this very revision had published: the same plaintext under the same generation.
         return applied.generation
@@ -376,4 +380,5 @@ def _snapshot(attempt: Attempt, manifest: Manifest, signed: bytes) -> Snapshot:
         attempt.held,
         attempt.findings,
         attempt.sealed_with,
+        attempt.overrides,
     )

@@ -1,8 +1,8 @@
 """The daemon's own counters, kept as commits in a repository of its own: what a store has lost, git still knows.
 
-`refs/kemudi/local/<env>` counts local serials, `refs/kemudi/era/<env>` accepted rewrites. Every step is a commit with
-a message, so that `git log` tells who raised a counter and why. Objects and refs are written in process: about a
-millisecond against ten for git's own commands.
+`refs/kemudi/local/<env>` counts local serials, `refs/kemudi/era/<env>` accepted rewrites, `refs/kemudi/override/<env>`
+holds the break-glass overrides. Every step is a commit with a message, so that `git log` tells who did what and why.
+Objects and refs are written in process: about a millisecond against ten for git's own commands.
 """
 
 import fcntl
@@ -19,6 +19,7 @@ from typing import Final
 from kemudi.repo import layout
 from kemudi.repo.git import Git, init_bare
 from kemudi.repo.loose import replace_file, write_object
+from kemudi.repo.people import KEMUDI, Author
 from kemudi.repo.refs import Refs
 from kemudi.schema.errors import UnavailableError, UsageError
 from kemudi.schema.failpoints import failpoint
@@ -26,8 +27,9 @@ from kemudi.schema.failpoints import failpoint
 _ENV: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*", re.ASCII)
 _LOCAL: Final = "refs/kemudi/local/"
 _ERA: Final = "refs/kemudi/era/"
+_OVERRIDE: Final = "refs/kemudi/override/"
+_OVERRIDES_FILE: Final = "overrides.json"
 _AGAIN_SECONDS: Final = 0.002
-_WHO: Final = "Kemudi <kemudi@localhost>"
 
 
 class LocalRefs:
@@ -68,6 +70,23 @@ class LocalRefs:
         """Note that `new` replaces `old` though it is no descendant, and return the new era."""
         return self._step(_ERA + _checked(env), f"{reason}\n\nOld: {old}\nNew: {new}")
 
+    def overrides(self, env: str) -> bytes | None:
+        """The document of an environment's overrides, None when there never were any. Raises UnavailableError."""
+        tip = self._refs.tip(_OVERRIDE + _checked(env))
+        return None if tip is None else self._git.run("cat-file", "blob", f"{tip}:{_OVERRIDES_FILE}")
+
+    def write_overrides(self, env: str, data: bytes, message: str, author: Author) -> None:
+        """Replace that document in one step, as a commit of `author`. Raises UnavailableError's family."""
+        ref = _OVERRIDE + _checked(env)
+        with self._locked():
+            parent = self._refs.tip(ref)
+            blob = write_object(self._folder, "blob", data, durable=self._durable)
+            entry = b"100644 " + _OVERRIDES_FILE.encode() + b"\0" + bytes.fromhex(blob)
+            sha = self._commit(parent, message, entry, author)
+            failpoint("overrides.object")
+            replace_file(self._folder / ref, f"{sha}\n".encode(), durable=self._durable)
+            failpoint("overrides.ref")
+
     def _count(self, ref: str) -> int:
         tip = self._refs.tip(ref)
         if tip is None:
@@ -89,14 +108,15 @@ class LocalRefs:
             self._counts[ref] = sha, before + 1
         return before + 1
 
-    def _commit(self, parent: str | None, message: str) -> str:
-        stamp = f"{_WHO} {int(datetime.now(UTC).timestamp())} +0000"
-        tree = write_object(self._folder, "tree", b"", durable=self._durable)
+    def _commit(self, parent: str | None, message: str, content: bytes = b"", author: Author = KEMUDI) -> str:
+        """A commit of a tree with this content."""
+        at = f"{int(datetime.now(UTC).timestamp())} +0000"
+        tree = write_object(self._folder, "tree", content, durable=self._durable)
         lines = [
             f"tree {tree}",
             *([f"parent {parent}"] if parent else []),
-            f"author {stamp}",
-            f"committer {stamp}",
+            f"author {author.name} <{author.email}> {at}",
+            f"committer {KEMUDI.name} <{KEMUDI.email}> {at}",
         ]
         text = "\n".join(lines) + f"\n\n{_clean(message)}\n"
         return write_object(self._folder, "commit", text.encode(), durable=self._durable)

@@ -118,6 +118,7 @@ DriftKind: TypeAlias = Literal[
     "setting-removed",
     "log-missing",
     "log-altered",
+    "overridden",
 ]
 
 
