@@ -33,9 +33,13 @@ class Pending:
 class Pusher:
     """One thread, started when there is something to push. A commit is safe here, whatever the remote does."""
 
-    def __init__(self, root: Callable[[], Path], log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, root: Callable[[], Path], log: FilteringBoundLogger, tell: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take the repository, a log, and whom to tell when `pending` changed."""
         self._root = root
         self._log = log
+        self._tell = tell
         self._lock = threading.Lock()
         self._pending: dict[str, PushResult | None] = {}
         self._wake = threading.Event()
@@ -112,4 +116,5 @@ class Pusher:
                 self._pending.pop(branch, None)
             else:
                 self._pending[branch] = result
+        self._tell()
         return result.is_done

@@ -85,7 +85,9 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             environments=lambda: tuple(watch.board.environments),
         )
         languages = load_languages()
-        pusher = Pusher(lambda: desired.root, log)
+        pusher = Pusher(
+            lambda: desired.root, log, lambda: hub.publish([("", "", "")], watch.board.head or "")
+        )
         stack.callback(pusher.close)
         provenance = Provenance(settings.repo)
         stack.callback(provenance.close)

@@ -8,6 +8,8 @@ import click
 
 from kemudi.cli.options import Command, daemon_url_option, repo_option
 from kemudi.cli.output import error_console, json_option, print_json
+from kemudi.schema.errors import UsageError
+from kemudi.schema.manifest import Role
 
 CONSOLE_PORT: Final = 8420
 PATH: Final = click.Path(path_type=Path)
@@ -134,3 +136,81 @@ def login(folder: Path | None, repo: Path, state: Path, url: str, as_json: bool)
         print_json({"console_login": link})
     else:
         click.echo(link)
+
+
+@console_command.group("user")
+def user_group() -> None:
+    """Local users, for machines without an identity provider. Their roles stand in roles.yaml."""
+
+
+@user_group.command("add")
+@click.argument("login")
+@click.option("--name", required=True, help="For people, and for the commits.")
+@click.option("--email", required=True, help="For the commits, and to be named in roles.yaml.")
+@click.option("--password-file", type=PATH, help="The password on its first line; without it you are asked.")
+@state_option
+def user_add(login: str, name: str, email: str, password_file: Path | None, state: Path) -> None:
+    """Add a local user, or give one a new password. It is stored as an argon2 hash."""
+    from kemudi.console.access.accounts import set_user
+    from kemudi.console.access.people import Person
+    from kemudi.repo.people import Author
+
+    author = Author(name, email)
+    if password_file is not None:
+        password = password_file.read_text(encoding="utf-8").partition("\n")[0]
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    set_user(state.expanduser(), Person(login, author.name, author.email), password)
+    click.echo(f"{login} can sign in; give {email} a role in roles.yaml", err=True)
+
+
+@user_group.command("remove")
+@click.argument("login")
+@state_option
+def user_remove(login: str, state: Path) -> None:
+    """Remove a local user; their sessions end at once."""
+    from kemudi.console.access.accounts import remove_user
+
+    if not remove_user(state.expanduser(), login):
+        raise UsageError(f"there is no local user {login!r}")
+
+
+@console_command.group("token")
+def token_group() -> None:
+    """Bearer tokens for programs that use the REST API."""
+
+
+@token_group.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["viewer", "editor", "approver", "admin"]), required=True)
+@click.option(
+    "--env", "environments", multiple=True, help="Only this environment; repeatable. All without it."
+)
+@click.option(
+    "--category", "categories", multiple=True, help="Only this category; repeatable. All without it."
+)
+@click.option(
+    "--days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How long it works."
+)
+@state_option
+def token_add(
+    name: str, role: Role, environments: tuple[str, ...], categories: tuple[str, ...], days: int, state: Path
+) -> None:
+    """Make a token and print it, for the only time. Its digest alone is stored."""
+    from kemudi.console.access.accounts import add_token
+    from kemudi.schema.manifest import RoleGrant
+
+    click.echo(
+        add_token(state.expanduser(), name, RoleGrant(name, role, environments, categories), days=days)
+    )
+
+
+@token_group.command("remove")
+@click.argument("name")
+@state_option
+def token_remove(name: str, state: Path) -> None:
+    """Revoke a token; the next request with it is refused."""
+    from kemudi.console.access.accounts import remove_token
+
+    if not remove_token(state.expanduser(), name):
+        raise UsageError(f"there is no token {name!r}")

@@ -17,6 +17,7 @@ from kemudi.console.chain import Chain, chain_of
 from kemudi.console.languages import COOKIE as LANGUAGE_COOKIE
 from kemudi.console.languages import Language, choose
 from kemudi.console.parts import Parts
+from kemudi.console.pushing import Pending
 from kemudi.console.rendering import fragment_only
 
 THEME_COOKIE: Final = "kemudi_theme"
@@ -54,6 +55,7 @@ class Frame:
     here: str
     csrf: str
     overrides: tuple[Any, ...]
+    pending: tuple[Pending, ...]
 
 
 def language_of(request: Request, parts: Parts) -> Language:
@@ -118,6 +120,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
         here=here_of(request),
         csrf=csrf_token(caller.session) if caller.session else "",
         overrides=tuple(row for row in rows if row.state == "override"),
+        pending=parts.pusher.pending,
     )
 
 
