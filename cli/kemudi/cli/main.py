@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "drift": ("drift", "Compare what Redis serves with what git says."),
     "pause": ("pause", "Stop publishing, with a reason and an end."),
     "resume": ("pause", "Publish again after a pause."),
+    "override": ("override", "Put a value above git for a while: break-glass."),
     "reconcile": ("reconcile", "Ask the daemon to look at git now."),
     "accept-rewrite": ("reconcile", "Accept a rewritten history as the new desired state."),
     "secret": ("secret", "Make keys and seal values."),

@@ -251,7 +251,7 @@ def test_a_kill_at_any_point_leaves_an_override_or_none(repo, daemons, settings,
     # The pass at the start walks every step once; the second hit belongs to the override.
     hit = "" if point.startswith("overrides.") else "@2"
     armed.start(KEMUDI_FAILPOINT=f"{point}{hit}").ready()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"closed|reset|refused|abort"):
         armed.call("PUT", "/overrides", order())
     assert armed.wait() == -signal.SIGKILL
     again = daemons(settings).start().ready()
@@ -261,3 +261,24 @@ def test_a_kill_at_any_point_leaves_an_override_or_none(repo, daemons, settings,
     if kept:
         again.call("DELETE", "/overrides", {"env": "dev", "key": "SYNC_BATCH_SIZE", "reason": "calm"})
         assert reader.values()["SYNC_BATCH_SIZE"] == 100
+
+
+def test_the_command_line_sets_lists_and_ends_overrides(serving, reader, repo):
+    """`kemudi override`, from the text of a value by its contract to the end."""
+    from click.testing import CliRunner
+
+    from kemudi.cli.main import cli
+
+    def kemudi(*words: str) -> str:
+        told = ["override", *words, "--env", "dev", "--daemon", serving.url]
+        done = CliRunner().invoke(cli, told, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    who = ("--author", "Duty Operator <duty@example.org>", "--repo", str(repo.path))
+    assert "is served" in kemudi("set", "SYNC_BATCH_SIZE", "7", "--until", "1h", "-m", "queue full", *who)
+    assert reader.values()["SYNC_BATCH_SIZE"] == 7
+    assert "queue full" in kemudi("list")
+    kemudi("end", "SYNC_BATCH_SIZE", "-m", "calm")
+    assert reader.values()["SYNC_BATCH_SIZE"] == 100
+    assert "nothing is overridden" in kemudi("list")
