@@ -121,6 +121,12 @@ def find_token(state: Path, token: str) -> Token | None:
     return Token(found[0], _grant(found[0], found[1]))
 
 
+def token_works(state: Path, name: str) -> bool:
+    """Whether a token of this name is neither revoked nor ended."""
+    entry = read_json(state / TOKENS, default={}).get(name)
+    return entry is not None and datetime.fromisoformat(entry["ends"]) >= datetime.now(UTC)
+
+
 def _grant(name: str, entry: dict[str, Any]) -> RoleGrant:
     if entry["role"] not in ORDER:
         raise UsageError(f"the token {name} has an unknown role")

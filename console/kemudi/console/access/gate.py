@@ -136,7 +136,9 @@ class Gate:
 
     def still_valid(self, caller: Caller) -> bool:
         """Whether somebody with an open stream is still signed in."""
-        return caller.via != "session" or self._by_session(caller.session) is not None
+        if caller.via == "token":
+            return accounts.token_works(self._settings.state, caller.person.login.removeprefix("token:"))
+        return caller.via == "proxy" or self._by_session(caller.session) is not None
 
     def require(self, request: Request, role: Role, env: str, category: str | None) -> None:
         """Raise ProblemError unless the caller has a role for a category; for None, for the whole environment."""
