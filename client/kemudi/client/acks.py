@@ -35,7 +35,7 @@ def acknowledgement(
         service: The service.
         instance: The process.
         refused_revision: The revision that it refuses at present, "" for none.
-        reason: Why.
+        reason: Why; also why the store is not believed, while what was read before is served.
     """
     snapshot = serving.snapshot
     return Acknowledgement(

@@ -209,7 +209,8 @@ class Refresher:
             self._lost(error)
             return
         self._reached()
-        self._distrusted = ""
+        if self._distrusted:
+            self._distrusted, self._speak_at = "", 0.0
         if loaded is not None:
             self._offer(loaded.snapshot, loaded.fetched)
         if loaded is None or self._refused is None:
@@ -243,7 +244,7 @@ class Refresher:
             self._service,
             self.instance,
             refused_revision=(refused.snapshot.revision or "") if refused else "",
-            reason=refused.reason if refused else "",
+            reason=refused.reason if refused else self._distrusted,
         )
         self._speak_at = time.monotonic() + REFRESH_SECONDS
         self._acknowledged = said
@@ -271,7 +272,7 @@ class Refresher:
         """Count it once while it lasts, and look again soon: whoever repairs it may send no hint."""
         self._look_at = min(self._look_at, time.monotonic() + self._pace.again)
         if self._distrusted != str(error):
-            self._distrusted = str(error)
+            self._distrusted, self._speak_at = str(error), 0.0
             self._counts[error.reason] += 1
             level = logging.WARNING if error.reason == "missing" else logging.ERROR
             _log.log(level, "keeping what is served: %s", error)

@@ -126,6 +126,48 @@ def test_a_blob_that_is_not_right_is_never_served(publisher, open_client, wait_u
     assert config.health().refused == {"blob": 1}
 
 
+@pytest.mark.parametrize(
+    "forgery", ["a replayed manifest", "a swapped category", "a forged value", "another key"]
+)
+def test_write_access_to_redis_is_not_write_access_to_config(
+    publisher, publisher_at, open_client, wait_until, caplog, forgery
+):
+    """Whatever is written there by hand, the last good is served; health, log and acknowledgement say why."""
+    secrets = {"neo4j": {"PASSWORD": Secret("canary-old")}, "sync": {"A": 1}}
+    publisher.publish(secrets)
+    old = publisher.store.current()
+    publisher.publish({**secrets, "neo4j": {"PASSWORD": Secret("canary-new")}})
+    good = publisher.store.current()
+    config = open_client(publisher)
+    assert config["PASSWORD"].reveal() == "canary-new"
+    if forgery == "a replayed manifest":
+        publisher.by_hand(old, hint=True)
+        reason = "generation"
+    elif forgery == "another key":
+        stranger = publisher_at(publisher.url)
+        publisher.by_hand(publisher.manifest(Generation(0, 9, 0), "9" * 40).sign(stranger.key), hint=True)
+        reason = "signature"
+    else:
+        (neo4j,) = publisher.blobs["neo4j"]
+        (changed,) = encode_category(Category("sync", {"A": 2}, {}, {}, frozenset()), None)
+        placed = neo4j if forgery == "a swapped category" else changed.replace(b'"A":2', b'"A":3')
+        publisher.blobs = {**publisher.blobs, "sync": (changed,)}
+        # The daemon's own next manifest, whose blob somebody replaces before it is read.
+        signed = publisher.manifest(Generation(0, 3, 0), "3" * 40).sign(publisher.key)
+        publisher.by_hand(signed, hint=True, blobs={digest_of(changed): placed})
+        reason = "blob"
+    wait_until(lambda: config.health().refused.get(reason))
+    assert (config["A"], config["PASSWORD"].reveal(), config.generation) == (1, "canary-new", "0.2.0")
+    assert config.health().refusal
+    wait_until(
+        lambda: [said.reason for said in publisher.store.acknowledgements()] == [config.health().refusal]
+    )
+    assert "keeping what is served" in caplog.text
+    assert "canary" not in caplog.text + config.health().refusal
+    publisher.by_hand(good, hint=True)
+    wait_until(lambda: [said.reason for said in publisher.store.acknowledgements()] == [""])
+
+
 def test_a_generation_never_goes_back(publisher, open_client, wait_until):
     """An older snapshot, validly signed, is refused; a higher era is newer whatever its depth."""
     publisher.publish({"sync": {"A": 1}})
