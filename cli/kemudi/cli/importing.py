@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kemudi.cli.keys import KeyFiles, make_keys
+from kemudi.cli.keys import KeyFiles, extend_keys, make_keys
 from kemudi.repo import layout
 from kemudi.repo.errors import NoConfigRepositoryError
 from kemudi.repo.importing.commits import Imported, commit_steps, imported_rows, steps
@@ -28,7 +28,7 @@ class ImportPlan:
         folder: The config repo, or the folder that becomes one.
         draft: What would happen.
         is_new: Whether the config repo is made.
-        keys: Where keys are to be made.
+        keys: Where keys are to be made; of a config repo that is there, where its keysets are to be extended.
         recipients: Name → public key, for a new config repo.
         done: Ids of log rows that are in git already.
         imported: What was committed, once it was.
@@ -52,6 +52,8 @@ class ImportPlan:
         assert where.worktree is not None  # noqa: S101  # a config folder is in a work tree
         prefix = self.folder.resolve().relative_to(where.worktree.resolve()).as_posix().removeprefix(".")
         self.imported = commit_steps(where, prefix, found)
+        if self.keys is not None and not self.is_new:
+            extend_keys(self.keys, self.draft.state)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: the plan, and what became of it. No value of a sensitive setting."""
@@ -110,7 +112,7 @@ class ImportPlan:
 
     def _can_seal(self) -> bool:
         state = self.draft.state
-        if self.recipients or self.keys is not None:
+        if self.recipients or (self.keys is not None and self.is_new):
             return True
         if state.recipients is None or state.manifest is None:
             return False
@@ -155,12 +157,12 @@ def plan_import(
     named = dict(_named(each) for each in recipients)
     folder = _config_folder(repo)
     if folder is not None:
-        if named or keys is not None:
+        if named:
             raise UsageError(
                 f"{folder} has its recipients already", hint=f"They are in {folder / RECIPIENTS_FILE}."
             )
         state = ConfigState.load(WorkTree(folder).scan().files.values())
-        return ImportPlan(folder, draft(state, gathered, layer, category), False, None, {}, _done(folder))
+        return ImportPlan(folder, draft(state, gathered, layer, category), False, keys, {}, _done(folder))
     if repo.exists() and any(repo.iterdir()):
         raise ConflictError(
             f"{repo} is neither a config repo nor empty", hint="Name another folder with --repo."

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kemudi.schema.errors import ConflictError
+from kemudi.schema.errors import ConflictError, UsageError
 from kemudi.schema.state import ConfigState
 
 
@@ -90,6 +90,23 @@ def make_keys(folder: Path, state: ConfigState, bundles: Iterable[tuple[str, ...
         wanted = {category for name in combined for category in services.get(name, ())}
         bundle.subset(sorted(wanted)).save(keys.service_keyset(combined))
     return keys
+
+
+def extend_keys(folder: Path, state: ConfigState) -> None:
+    """Give the keysets that `make_keys` made what new categories, and services of new categories, need.
+
+    Raises UsageError when there are none in the folder.
+    """
+    from kemudi.store.sealing import KeysetBundle
+
+    services = dict(state.manifest.services) if state.manifest is not None else {}
+    keys = KeyFiles(folder, "", tuple(services))
+    if not keys.keyset.is_file():
+        raise UsageError(f"there is no {keys.keyset}", hint="Name the folder that `--keys` made first.")
+    bundle = KeysetBundle.load(keys.keyset).extended(sorted(state.contracts))
+    bundle.save(keys.keyset)
+    for name, categories in services.items():
+        bundle.subset(sorted(categories)).save(keys.service_keyset((name,)))
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from kemudi.repo.secrets import load_identities, unseal
 from kemudi.repo.worktree import WorkTree
 from kemudi.schema.envelope import Context
 from kemudi.schema.state import ConfigState
+from kemudi.store.sealing import KeysetBundle
 
 PLAINTEXTS = (
     b"pw-now-zebra",
@@ -62,7 +63,7 @@ def imported(django_project, tmp_path_factory):
         "--keys",
         folder / "keys",
     )
-    run("import", "dynamic-config", django_project.dsn, "--repo", repo)
+    run("import", "dynamic-config", django_project.dsn, "--repo", repo, "--keys", folder / "keys")
     return repo
 
 
@@ -140,6 +141,12 @@ def test_a_sealed_value_opens_to_what_the_table_had_now_and_then(imported):
         line = git(imported, "show", f"{sha}:base/neo4j.yaml").decode().splitlines()[-1]
         opened.append(unseal(line.partition(": ")[2], context, identities)[1])
     assert opened == ["pw-old-otter", "pw-old-heron", "pw-old-lynx", "pw-old-viper", "pw-now-zebra"]
+
+
+def test_the_keysets_have_a_key_for_every_category(imported):
+    """Those of the first import, and those that the second one added."""
+    bundle = KeysetBundle.load(imported.parent / "keys" / "keyset.json")
+    assert set(bundle.categories) == set(state_of(imported).contracts)
 
 
 def test_a_second_import_has_nothing_to_do(imported, django_project):

@@ -39,7 +39,7 @@ def _common(command: Command) -> Command:
         click.option(
             "--keys",
             type=click.Path(file_okay=False, path_type=Path),
-            help="For a new config repo: make the daemon's keys in this folder and seal to them.",
+            help="Make the daemon's keys in this folder and seal to them; add keys for new categories to those there.",
         ),
         click.option(
             "--recipient",

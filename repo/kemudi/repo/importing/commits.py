@@ -106,7 +106,7 @@ class _Steps:
         for change in self._log:
             before.setdefault(change.key, change.old)
         files = {**extra, **self._draft.files}
-        count = 0
+        count = sum(row.is_new for row in self._draft.rows)
         for row in self._draft.rows:
             logged = row.key in before
             if row.kind not in ("new", "change") and not (logged and row.is_new):
@@ -114,7 +114,6 @@ class _Steps:
             if logged and not row.is_new:
                 continue
             value = self._past(row, before[row.key]) if logged else row.value
-            count += row.is_new
             if value is not None or (not logged and row.kind == "change"):
                 files |= self._put(row, value)
         source = self._draft.gathered.source
