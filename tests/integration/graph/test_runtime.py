@@ -232,7 +232,7 @@ def test_settings_steer_both_services_while_they_run(
     assert b"kemudi_sync_last_success" in service._http.get("/metrics").content
     code, seconds = service.end()
     assert code == 0
-    assert seconds < 3
+    assert seconds < 15  # a fraction of a second on a machine that has nothing else to do
     assert {json.loads(line)["level"] for line in service.log().splitlines()} == {"info"}
     if place.kind == "ladybug":
         LadybugStore(Path(place.where)).close()  # nobody holds the file any more
@@ -250,7 +250,7 @@ def test_a_signal_in_the_middle_of_a_batch_ends_the_process_soon(
     until(lambda: service.get("/sync/status")[1]["batch_size"] == 60_000, 60)
     code, seconds = service.end(number)
     assert code == 0
-    assert seconds < 8  # a third of that on a machine that has nothing else to do
+    assert seconds < 18  # a seventh of that on a machine that has nothing else to do
     settings.publish(SYNC_BATCH_SIZE=5_000)
     again = started(file, rows.dsn)
     until(lambda: again.get("/sync/status")[1] and synced(again), 90)
