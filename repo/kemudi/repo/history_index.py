@@ -199,9 +199,11 @@ class Index:
             "INSERT OR IGNORE INTO said VALUES (?, ?)",
             [(key, int(each)) for key, said in builder.said.items() for each in said],
         )
-        self._put_tip(head, before, builder.states[head], folders)
+        self._put_tip(head, before, builder.states[head], folders, whole=first or self._leads_from_all(head))
 
-    def _put_tip(self, head: str, before: State, after: State, folders: tuple[str, ...]) -> None:
+    def _put_tip(
+        self, head: str, before: State, after: State, folders: tuple[str, ...], *, whole: bool
+    ) -> None:
         database = self._open()
         if not before:
             database.execute("DELETE FROM tip")
@@ -210,8 +212,6 @@ class Index:
         )
         changed = [(path, json.dumps(file)) for path, file in after.items() if before.get(path) is not file]
         database.executemany("INSERT OR REPLACE INTO tip VALUES (?, ?)", changed)
-        (count,) = self._one("SELECT count(*) FROM commits", ())
-        whole = len(self._ancestors(self._number(head))) == count
         facts = {
             "tip": head,
             "whole": str(int(whole)),
@@ -220,6 +220,11 @@ class Index:
             "version": str(VERSION),
         }
         database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(facts.items()))
+
+    def _leads_from_all(self, head: str) -> bool:
+        """Whether every commit of the index leads to this one."""
+        (count,) = self._one("SELECT count(*) FROM commits", ())
+        return len(self._ancestors(self._number(head))) == int(count)
 
     def _state_by_rows(self, number: int) -> State:
         """The newest row of every setting along the first parents."""

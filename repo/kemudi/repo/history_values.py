@@ -19,42 +19,46 @@ NO_DEFAULT: Final = ""
 
 DEFAULT_LAYER: Final = "default"
 
-_PAIR: Final = re.compile(rb"^([A-Za-z_][A-Za-z0-9_]*): +([^\n]*?)\r?$", re.MULTILINE)
-_NOTHING: Final = re.compile(rb"^[ ]*(?:#[^\n]*)?\r?$", re.MULTILINE)
+_PAIR: Final = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*): +(.*)")
+_NOTHING: Final = re.compile(rb" *(?:#.*)?")
 _EXACT: Final = re.compile(rb"-?[1-9][0-9]{0,14}|0|true|false")
 _WORD: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*(?:[./-][A-Za-z0-9_]+)*")
 _CONSTANTS: Final = frozenset({b"null", b"Null", b"NULL", b"True", b"TRUE", b"False", b"FALSE"})
 _NO_KEYS: Final = frozenset(each.decode() for each in (*_CONSTANTS, b"true", b"false"))
-_CONTROL: Final = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _CACHED: Final = 200_000
 _UNKNOWN: Final = "?"
 
 Values = dict[str, str]
+Line = tuple[str, str] | tuple[()]
+_OTHER: Final = (_UNKNOWN, _UNKNOWN)
 
 
 class Reader:
-    """Reads files of values and contracts. Keeps what single lines meant: most lines of a history are old friends."""
+    """Reads files of values. Keeps what single lines meant: most lines of a history are old friends."""
 
     def __init__(self) -> None:
-        self._meanings: dict[bytes, str] = {}
+        self._lines: dict[bytes, Line] = {}
 
     def values(self, data: bytes) -> Values | None:
         """The stored form of every value of a file of values, None for a file that cannot be read."""
-        pairs = _PAIR.findall(data)
-        lines = data.count(b"\n") + (not data.endswith(b"\n"))
-        empty = len(_NOTHING.findall(data)) - data.endswith(b"\n")
-        if len(pairs) + empty == lines and data.isascii() and not _CONTROL.search(data):
-            found = {key.decode(): self._meaning(raw) for key, raw in pairs}
-            if len(found) == len(pairs) and _UNKNOWN not in found.values() and _NO_KEYS.isdisjoint(found):
-                return found
+        lines = data.split(b"\n")
+        meant = list(map(self._lines.get, lines))
+        while None in meant:
+            place = meant.index(None)
+            meant[place] = self._meant(lines[place])
+        pairs = [each for each in meant if each]
+        found = dict(pairs)
+        if len(found) == len(pairs) and _UNKNOWN not in found:
+            return found
         return _read_whole(data)
 
-    def _meaning(self, raw: bytes) -> str:
-        known = self._meanings.get(raw)
+    def _meant(self, line: bytes) -> Line:
+        known = self._lines.get(line)
         if known is None:
-            if len(self._meanings) >= _CACHED:
-                self._meanings.clear()
-            known = self._meanings[raw] = _meaning(raw)
+            if len(self._lines) >= _CACHED:
+                self._lines.clear()
+            known = self._lines[line] = _line(line)
         return known
 
 
@@ -110,6 +114,20 @@ def layer_of(path: str) -> str | None:
     if not slash or "/" in name or not name.endswith(".yaml") or layer in RESERVED:
         return None
     return layer if NAME.fullmatch(layer) and CATEGORY.fullmatch(name[:-5]) else None
+
+
+def _line(line: bytes) -> Line:
+    """What a line says by itself: key and stored value, nothing, or something that needs the whole file."""
+    text = line.removesuffix(b"\r")
+    if not text.isascii() or _CONTROL.search(text):
+        return _OTHER
+    if _NOTHING.fullmatch(text):
+        return ()
+    pair = _PAIR.fullmatch(text)
+    if pair is None or pair[1].decode() in _NO_KEYS:
+        return _OTHER
+    meaning = _meaning(pair[2])
+    return _OTHER if meaning == _UNKNOWN else (pair[1].decode(), meaning)
 
 
 def _meaning(raw: bytes) -> str:
