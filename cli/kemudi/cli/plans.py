@@ -1,16 +1,18 @@
 """Plans as the command makes them: two revisions of a repository, its policies, and what the daemon knows, if asked."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kemudi.cli.daemon_api import DaemonApi
+from kemudi.cli.live import applied
 from kemudi.cli.options import DEFAULT_DAEMON_URL
 from kemudi.repo.comparison import Comparison, compare, state_of
 from kemudi.repo.errors import UnknownRevisionError
-from kemudi.repo.evidence import Applied, Evidence
+from kemudi.repo.evidence import Evidence
 from kemudi.repo.messages import reason_of, trailers_of
 from kemudi.repo.plan import Drift, EnvironmentPlan, Plan, Readers, plan, with_readers
 from kemudi.repo.policy import PolicyContext, judge, policies_of
@@ -18,8 +20,6 @@ from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import ConflictError, KemudiError, UsageError
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.state import ConfigState
-
-_LOG_ENTRIES = "1000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def make_plan(request: PlanRequest) -> Plan:
         planned = _only(planned, request.env, comparison)
         if (readers := daemon.readers()) is not None:
             planned = with_readers(planned, readers)
-        planned = _judged(planned, comparison, Evidence(repository, daemon.applied), request)
+        planned = _judged(planned, comparison, Evidence(repository, partial(applied, daemon.url)), request)
     return replace(planned, notes=(*comparison.ends.notes, *planned.notes, *daemon.notes))
 
 
@@ -145,8 +145,8 @@ class _Daemon:
     """What the daemon knows, asked at most once for each thing. Away without --live, it is a note, not an error."""
 
     def __init__(self, request: PlanRequest) -> None:
-        url = request.daemon_url or (DEFAULT_DAEMON_URL if request.live else None)
-        self._api = DaemonApi(url) if url is not None else None
+        self.url = request.daemon_url or (DEFAULT_DAEMON_URL if request.live else None)
+        self._api = DaemonApi(self.url) if self.url is not None else None
         self._must_answer = request.live
         self._status: list[Mapping[str, Any]] | None = None
         self.notes: list[str] = []
@@ -171,18 +171,6 @@ class _Daemon:
             for each in answer
         }
 
-    def applied(self, env: str) -> list[Applied]:
-        """The revisions that an environment was given, the newest first."""
-        if self._api is None:
-            return []
-        answer = self._asked(lambda api: api.get("/log", env=env, limit=_LOG_ENTRIES))
-        found = [
-            Applied(entry["revision"], datetime.fromisoformat(entry["at"]))
-            for entry in _entries(answer, env)
-            if entry["kind"] == "applied"
-        ]
-        return sorted(found, key=lambda each: each.at, reverse=True)
-
     def _asked(self, question: Callable[[DaemonApi], Any]) -> Any:
         if self._api is None:
             return None
@@ -195,12 +183,6 @@ class _Daemon:
             if note not in self.notes:
                 self.notes.append(note)
             return None
-
-
-def _entries(answer: Any, env: str) -> Iterator[Mapping[str, Any]]:
-    for each in (answer or {}).get("environments", ()):
-        if each["env"] == env:
-            yield from each["entries"]
 
 
 def _by_key(clients: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
