@@ -11,29 +11,28 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from kemudi.repo.errors import GitFailedError, GitLockedError, HeadMovedError, UnknownRevisionError
-from kemudi.repo.git import NO_COMMIT, Git, locked_error
+from kemudi.repo.errors import GitFailedError, HeadMovedError, UnknownRevisionError
+from kemudi.repo.git import NO_COMMIT, Git
+from kemudi.repo.index_swap import check_unlocked, own_folder, replace_entries, unlink_own_lock
 from kemudi.repo.layout import Layout
 from kemudi.repo.loose import read_regular, replace_file, sync_folder
 from kemudi.repo.people import KEMUDI
 from kemudi.repo.refs import Refs
 from kemudi.repo.walk import blob_sha
-from kemudi.schema.errors import ConflictError, UnavailableError, UsageError
+from kemudi.schema.errors import ConflictError, UsageError
 from kemudi.schema.failpoints import failpoint
 
 HEADS: Final = "refs/heads/"
 
 _AGAIN_SECONDS: Final = 0.005
 _PATIENCE_SECONDS: Final = 10.0
-_INDEX_PATIENCE_SECONDS: Final = 3.0
 _UNDER_WAY: Final = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -156,7 +155,7 @@ def check_checked_out(where: Layout, branch: str) -> None:
 @contextlib.contextmanager
 def writing(where: Layout) -> Iterator[int]:
     """Keep Kemudi's other writers out, by a lock that dies with its process. Gives the lock's handle."""
-    folder = _own_folder(where.common_dir)
+    folder = own_folder(where.common_dir)
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -183,7 +182,7 @@ def _over(where: Layout, landing: Landing, lock: int) -> None:
         put_file(where, swap.path, None if swap.new is None else _blob(where, swap.new))
         failpoint("changes.file")
     if landing.swaps:
-        _index(where, {swap.path: (swap.new, swap.executable) for swap in landing.swaps})
+        replace_entries(where, {swap.path: (swap.new, swap.executable) for swap in landing.swaps})
     failpoint("changes.index")
     _move(where, landing, lock)
     failpoint("changes.ref")
@@ -217,7 +216,7 @@ def _undo_rest(where: Layout) -> bool:
         landing = _read_journal(journal)
     except FileNotFoundError:
         return False
-    _unlink_own_index_lock(where)
+    unlink_own_lock(where)
     if landing is not None and not _has_landed(where, landing):
         _take_back(where, landing)
     journal.unlink(missing_ok=True)
@@ -241,7 +240,7 @@ def _take_back(where: Layout, landing: Landing) -> None:
         if staged.get(swap.path) == swap.new:
             back[swap.path] = (now, swap.executable)
     if back:
-        _index(where, back)
+        replace_entries(where, back)
 
 
 def _has_landed(where: Layout, landing: Landing) -> bool:
@@ -260,7 +259,7 @@ def put_file(where: Layout, path: str, data: bytes | None) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
         # Not beside its target: what a crash leaves there would show in `git status`.
-        beside = _own_folder(where.git_dir) / f"{secrets.token_hex(6)}.tmp"
+        beside = own_folder(where.git_dir) / f"{secrets.token_hex(6)}.tmp"
         replace_file(beside, data, mode=mode, durable=True)
         try:
             beside.replace(target)
@@ -318,92 +317,13 @@ def _blob(where: Layout, sha: str) -> bytes:
     return Git(where.git_dir).run("cat-file", "blob", sha)
 
 
-def _index(where: Layout, contents: Mapping[str, tuple[str | None, bool]]) -> None:
-    """Give some paths of the index another content; what is staged of others stays.
-
-    Git's lock is taken only when the new index is ready, and by a link: a crash in between leaves a lock that is known
-    to be ours, and no lock stands while git works.
-    """
-    lines = b"".join(
-        f"{'0' if sha is None else '100755' if executable else '100644'} {sha or NO_COMMIT}\t".encode()
-        + os.fsencode(path)
-        + b"\0"
-        for path, (sha, executable) in contents.items()
-    )
-    index, lock = where.git_dir / "index", where.git_dir / "index.lock"
-    mine = _own_folder(where.git_dir) / "index"
-    deadline = time.monotonic() + _INDEX_PATIENCE_SECONDS
-    while True:
-        before = _stamp(index)
-        mine.unlink(missing_ok=True)
-        if before is not None:
-            shutil.copyfile(index, mine)
-        git = Git(where.git_dir)
-        git.run("update-index", "-z", "--index-info", data=lines, extra={"GIT_INDEX_FILE": str(mine)})
-        if _locked_by_link(mine, lock, deadline):
-            if _stamp(index) == before:
-                lock.replace(index)
-                mine.unlink(missing_ok=True)
-                return
-            lock.unlink()
-
-
-def _locked_by_link(mine: Path, lock: Path, deadline: float) -> bool:
-    try:
-        os.link(mine, lock)
-    except FileExistsError:
-        if time.monotonic() > deadline:
-            raise locked_error(lock) from None
-        time.sleep(_AGAIN_SECONDS)
-        return False
-    except OSError as error:
-        raise UnavailableError(f"{lock} cannot be made: {error.strerror}") from None
-    return True
-
-
-def _unlink_own_index_lock(where: Layout) -> None:
-    lock, mine = where.git_dir / "index.lock", _own_folder(where.git_dir) / "index"
-    with contextlib.suppress(FileNotFoundError):
-        if lock.lstat().st_ino == mine.lstat().st_ino:
-            lock.unlink()
-    mine.unlink(missing_ok=True)
-
-
-def check_unlocked(where: Layout) -> None:
-    """Raise GitLockedError if another git is writing the index: better before than half-way."""
-    lock = where.git_dir / "index.lock"
-    deadline = time.monotonic() + _INDEX_PATIENCE_SECONDS
-    while lock.exists():
-        if time.monotonic() > deadline:
-            error: GitLockedError = locked_error(lock)
-            raise error
-        time.sleep(_AGAIN_SECONDS)
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _own_folder(git_dir: Path) -> Path:
-    folder = git_dir / "kemudi"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise UnavailableError(f"{git_dir} cannot be written: {error.strerror}") from None
-    return folder
-
-
 def _journal(where: Layout) -> Path:
     return where.git_dir / "kemudi" / "landing.json"
 
 
 def _write_journal(where: Layout, landing: Landing) -> None:
     check_unlocked(where)
-    _own_folder(where.git_dir)
+    own_folder(where.git_dir)
     replace_file(_journal(where), json.dumps(asdict(landing)).encode(), mode=0o600, durable=True)
 
 
