@@ -122,7 +122,7 @@ class Environment:
 
     def differences(self) -> tuple[DriftItem, ...]:
         """Compare Redis with what is applied, changing nothing. Any thread. Raises StoreUnavailableError."""
-        return inspect(self.bench)
+        return (*inspect(self.bench), *(each.drift for each in self.bench.overrides.effective()))
 
     def stop(self) -> None:
         """Give the lease back and close the store."""

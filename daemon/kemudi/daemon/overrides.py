@@ -214,6 +214,8 @@ def admitted(
     contract = state.contracts[name]
     if contract.settings[key].sensitive:
         raise RefusedError(f"{key} is sensitive; a secret is changed by a commit and never by an override")
+    if not _is_finite(value):
+        raise UsageError(f"the value of {key} holds a number that is not finite")
     problems = contract.check_value(key, value)
     if problems:
         raise UsageError(problems[0].message, hint=problems[0].hint)
@@ -280,6 +282,14 @@ def _is_same(category: ResolvedCategory, override: Override) -> bool:
     setting = category.settings.get(override.key)
     # As text: 1 == 1.0 == True in Python, and they are different values to serve.
     return setting is not None and _canonical(setting.value) == _canonical(override.value)
+
+
+def _is_finite(value: JSON) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _canonical(value: object) -> str:

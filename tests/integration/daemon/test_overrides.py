@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -153,6 +154,7 @@ def test_an_override_ends_at_its_time(serving, reader, kit):
         ({"key": "SYNC_BATCH_SIZ"}, 400),
         ({"value": 0}, 400),
         ({"value": "7"}, 400),
+        ({"value": float("inf")}, 400),
         ({"value": 100}, 409),
         ({"reason": " "}, 400),
         ({"until": "2001-01-01T00:00:00Z"}, 400),
@@ -240,6 +242,23 @@ def test_a_restart_keeps_an_override_and_ends_one_that_came_due_meanwhile(
     assert reader.values()["SYNC_BATCH_SIZE"] == 7
     assert [each["key"] for each in second.status()["overrides"]] == ["SYNC_BATCH_SIZE"]
     assert second.reason() == "Paused"
+
+
+def test_an_override_works_while_the_git_host_is_away(repo, locals_, settings, files, reader, kit, tmp_path):
+    """The mirror has what is applied; the override needs nothing else."""
+    remote = tmp_path / "remote.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", remote], check=True)
+    repo.git("remote", "add", "origin", str(remote))
+    head = repo.commit(files())
+    repo.git("push", "-q", "origin", "main")
+    daemon = locals_(replace(settings, repo=f"file://{remote}")).start()
+    kit.eventually(lambda: daemon.applied() == head)
+    remote.rename(tmp_path / "away.git")
+    kit.eventually(lambda: ("Source", "FetchFailed") in daemon.conditions())
+    assert daemon.call("PUT", "/overrides", order())[0] == 200
+    assert reader.values()["SYNC_BATCH_SIZE"] == 7
+    daemon.call("DELETE", "/overrides", {"env": "dev", "key": "SYNC_BATCH_SIZE", "reason": "calm"})
+    assert reader.values()["SYNC_BATCH_SIZE"] == 100
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -96,6 +96,14 @@ def test_the_environment_is_taken_by_prefix_only(kemudi, in_folder, monkeypatch)
     assert [(row["key"], row["value"]) for row in done.json["settings"]] == [("SHOP_LIMIT", 7)]
 
 
+def test_a_password_in_a_command_line_is_refused(kemudi, in_folder):
+    """The address of a database with one belongs in a variable; it is not shown again either."""
+    done = kemudi("import", "dynamic-config", "postgresql://user:hunter22@127.0.0.1/x")
+    assert done.code == 2
+    assert "KEMUDI_IMPORT_DSN" in done.err
+    assert "hunter22" not in done.err
+
+
 def test_constance_declarations_and_fieldsets_are_read_without_running_them(kemudi, in_folder):
     """Types, help texts and groups; what the table has wins over the default, and a pickle is left alone."""
     import sqlite3

@@ -1,11 +1,13 @@
 """`kemudi import`: settings that live elsewhere become contracts, values and, where there is a log, commits."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kemudi.cli.output import data_console, error_console, json_option, print_json, show_value, table
 from kemudi.schema.errors import UsageError
@@ -140,7 +142,7 @@ def import_dynamic_config(
     from kemudi.repo.importing.database import open_tables
     from kemudi.repo.importing.dynamic_config import read_dynamic_config
 
-    with open_tables(_needed(dsn)) as tables:
+    with open_tables(_address(dsn)) as tables:
         gathered = read_dynamic_config(tables, table, log_table, people_table, only)
     _run(gathered, **how)
 
@@ -159,7 +161,7 @@ def import_constance(settings: Path, dsn: str | None, only: tuple[str, ...], **h
     if dsn is None:
         gathered = read_constance(settings, None, only)
     else:
-        with open_tables(dsn) as tables:
+        with open_tables(_address(dsn)) as tables:
             gathered = read_constance(settings, tables, only)
     _run(gathered, **how)
 
@@ -191,9 +193,13 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _needed(dsn: str | None) -> str:
+def _address(dsn: str | None) -> str:
+    """Where the database is. A password in a command line is everybody's to read."""
     if not dsn:
         raise UsageError("which database?", hint=f"Give its SQLAlchemy URL, or put it into {_DSN}.")
+    source = click.get_current_context().get_parameter_source("dsn")
+    if source is ParameterSource.COMMANDLINE and re.search(r"://[^/\s@]*:[^/\s@]*@", dsn):
+        raise UsageError("the address holds a password, which others can see", hint=f"Put it into {_DSN}.")
     return dsn
 
 

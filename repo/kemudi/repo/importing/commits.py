@@ -277,7 +277,7 @@ def _stream(found: Sequence[Step], prefix: str, head: str | None) -> Iterator[by
     yield f"reset {_REF}\n\n".encode()
     for number, step in enumerate(found, 1):
         yield f"commit {_REF}\nmark :{number}\n".encode()
-        yield f"author {step.author.name} <{step.author.email}> {int(step.at.timestamp())} +0000\n".encode()
+        yield f"author {step.author.name} <{step.author.email}> {max(0, int(step.at.timestamp()))} +0000\n".encode()
         yield f"committer {KEMUDI.name} <{KEMUDI.email}> {now} +0000\n".encode()
         yield _data(step.message.encode())
         if number == 1 and head is not None:
