@@ -468,7 +468,7 @@ class TestHints:
         hints.close()
         waiter.join(5)
         assert answers == [False]
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
         hints.close()
         assert not hints.wait(1)
         assert not hints.connected

@@ -85,7 +85,7 @@ def test_gone(own_redis: Any, make_store: Make) -> None:
         started = time.monotonic()
         with pytest.raises(StoreUnavailableError) as caught:
             act()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert "hunter2" not in f"{caught.value} {caught.value.hint}"
         assert caught.value.__context__ is None
     assert lease is None
