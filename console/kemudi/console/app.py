@@ -23,6 +23,7 @@ from kemudi.console.pages import (
     settings_list,
     sign_in,
     site,
+    stop,
     switches,
     sync,
 )
@@ -30,7 +31,7 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
 from kemudi.schema.errors import KemudiError
 
-PAGES = (site, sign_in, dashboard, settings_list, setting, change, switches, sync)
+PAGES = (site, sign_in, dashboard, settings_list, setting, change, switches, stop, sync)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
 
 API_GROUPS = (api_settings, api_changes, api_operations, api_events)
@@ -40,7 +41,7 @@ API_GROUPS = (api_settings, api_changes, api_operations, api_events)
 def build_app(parts: Parts) -> ASGIApp:
     """The application. Nothing is started here."""
     app = make_api(parts)
-    return Guard(GZipMiddleware(app, minimum_size=600, compresslevel=6), parts.settings)
+    return Guard(GZipMiddleware(app, minimum_size=600, compresslevel=6), parts.settings, parts.log)
 
 
 def make_api(parts: Parts) -> FastAPI:

@@ -177,14 +177,14 @@ class _Facts:
     drifted: frozenset[str]
     drifted_categories: frozenset[str]
     restart: Mapping[str, tuple[str, ...]]
-    overridden: Mapping[str, str | None]
+    overridden: Mapping[str, Mapping[str, Any]]
 
 
 def _environment(sources: Sources, env: str, before: EnvironmentBoard | None) -> EnvironmentBoard:
     status = sources.observed.of(env)
     applied = ((status or {}).get("applied") or {}).get("revision")
     published = sources.published.get(env)
-    facts = _facts(sources, env, status, applied, known=published is not None)
+    facts = _facts(sources, status, applied, known=published is not None)
     here = sources.state.resolve(env)
     there = published.resolve(env) if published is not None and _has(published, env) else {}
     rows: dict[str, Row] = {}
@@ -202,9 +202,7 @@ def _has(state: ConfigState, env: str) -> bool:
     return state.manifest is not None and any(each.name == env for each in state.manifest.environments)
 
 
-def _facts(
-    sources: Sources, env: str, status: Mapping[str, Any] | None, applied: str | None, *, known: bool
-) -> _Facts:
+def _facts(sources: Sources, status: Mapping[str, Any] | None, applied: str | None, *, known: bool) -> _Facts:
     if status is None:
         return _Facts(False, False, False, False, False, frozenset(), frozenset(), {}, {})
     restart: dict[str, list[str]] = {}
@@ -212,9 +210,7 @@ def _facts(
         for key in client.get("restart_pending", ()):
             restart.setdefault(key, []).append(str(client["service"]))
     drift = status.get("drift", ())
-    overrides = {
-        each["key"]: each.get("until") for each in sources.observed.overrides.get(env, ()) if "key" in each
-    }
+    overrides = {each["key"]: each for each in status.get("overrides", ()) if each.get("key")}
     return _Facts(
         known=known,
         behind=applied != sources.head,
@@ -249,6 +245,7 @@ def _row(
 ) -> Row:
     value = shown_value(spec, setting)
     place = setting.place if setting is not None else None
+    override = facts.overridden.get(spec.key)
     return Row(
         env=env,
         key=spec.key,
@@ -260,15 +257,25 @@ def _row(
         file=place.file if place is not None else "",
         line=place.line if place is not None else 0,
         etag=etag_of(env, spec.key, setting),
-        served=shown_value(spec, served) if facts.known else None,
+        served=_served(spec, served, override, facts),
         state=_state(category, spec.key, setting, served, facts),
         restart=facts.restart.get(spec.key, ()),
-        until=facts.overridden.get(spec.key),
+        until=override.get("until") if override is not None else None,
         seal=setting.value.fingerprint()
         if setting is not None and isinstance(setting.value, Envelope)
         else "",
         words=f"{spec.key} {spec.description} {as_text(value) if setting is not None else ''}".casefold(),
     )
+
+
+def _served(
+    spec: SettingSpec, served: ResolvedSetting | None, override: Mapping[str, Any] | None, facts: _Facts
+) -> JSON:
+    """What Redis has. A sensitive setting is never overridden, and never shown."""
+    if override is not None and not spec.sensitive:
+        value: JSON = override.get("value")
+        return value
+    return shown_value(spec, served) if facts.known else None
 
 
 def _state(
@@ -278,10 +285,9 @@ def _state(
         return "unknown"
     if key in facts.overridden:
         return "override"
-    if key in facts.drifted or category in facts.drifted_categories:
-        return "drift"
+    drifted = key in facts.drifted or category in facts.drifted_categories
     if not facts.behind or _same(setting, served):
-        return "live"
+        return "drift" if drifted else "live"
     if facts.unsaved:
         return "unsaved"
     if facts.paused:

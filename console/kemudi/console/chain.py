@@ -20,6 +20,7 @@ Word = Literal[
     "unserved",
     "restart",
     "behind",
+    "override",
 ]
 
 
@@ -62,6 +63,7 @@ class Chain:
         store_ok: Whether Redis answers the daemon; None when that is not known.
         processes: Those that are alive.
         drifted: Number of settings that Redis has otherwise.
+        overridden: Number of settings with another value than git's for a while.
         paused: Reason and end, while publishing is paused.
         errors: Findings that keep the newest revision from being published.
         rejected: The revision that they are in.
@@ -79,6 +81,7 @@ class Chain:
     store_ok: bool | None
     processes: tuple[Process, ...]
     drifted: int
+    overridden: int
     paused: Mapping[str, Any] | None
     errors: tuple[Mapping[str, Any], ...]
     rejected: str | None
@@ -116,6 +119,7 @@ def chain_of(board: Board, here: EnvironmentBoard) -> Chain:
         store_ok=store_ok,
         processes=processes,
         drifted=here.count("drift"),
+        overridden=here.count("override"),
         paused=status.get("paused"),
         errors=tuple(status.get("errors", ())),
         rejected=status.get("rejected"),
@@ -135,6 +139,7 @@ def _word(
         (store_ok is False, "store", "bad"),
         (bool(status.get("paused")), "paused", "warn"),
         (bool(status.get("errors")), "rejected", "bad"),
+        (here.count("override") > 0, "override", "warn"),
         (here.count("drift") > 0, "drift", "warn"),
         (here.behind and (here.applied or "").startswith("worktree@"), "unsaved", "warn"),
         (here.behind, "waiting", "warn"),

@@ -26,12 +26,10 @@ class Observed:
     Attributes:
         reachable: Whether it answered.
         environments: Its `/status` by environment, in the pinned form.
-        overrides: Its `/overrides` by environment; empty when it knows none.
     """
 
     reachable: bool = False
     environments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    overrides: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
     def of(self, env: str) -> Mapping[str, Any] | None:
         """What it says of one environment; None when nothing is known."""
@@ -54,17 +52,7 @@ class DaemonClient:
             listed = {each["env"]: each for each in status["environments"]}
         except (KemudiError, KeyError, TypeError):
             return Observed()
-        return Observed(reachable=True, environments=listed, overrides=self._overrides())
-
-    def _overrides(self) -> dict[str, tuple[Mapping[str, Any], ...]]:
-        try:
-            answer = self.ask("GET", "/overrides")
-            found: dict[str, list[Mapping[str, Any]]] = {}
-            for each in answer["overrides"]:
-                found.setdefault(each["env"], []).append(each)
-        except (KemudiError, KeyError, TypeError):
-            return {}
-        return {env: tuple(listed) for env, listed in found.items()}
+        return Observed(reachable=True, environments=listed)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # JSON
         """One request. Raises UnavailableError when nobody answers, else the error whose meaning fits."""

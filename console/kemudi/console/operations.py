@@ -8,8 +8,11 @@ from urllib.parse import urlencode
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from kemudi.console.access.gate import current_caller
+from kemudi.console.board import Row
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
+from kemudi.schema.documents import JSON
 from kemudi.schema.errors import KemudiError
 
 LONGEST_PAUSE: Final = timedelta(days=7)
@@ -49,6 +52,28 @@ def resume(parts: Parts, request: Request, env: str) -> None:
     parts.watch.refresh()
 
 
+def override(parts: Parts, request: Request, row: Row, value: JSON, reason: str, until: datetime) -> None:
+    """Have the daemon serve another value than git's for a while. Raises KemudiError: it asks the policies."""
+    person = current_caller(request).person
+    body = {
+        "env": row.env,
+        "key": row.key,
+        "value": value,
+        "reason": reason.strip(),
+        "author": f"{person.name} <{person.email}>",
+        "until": until.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+    _ask(parts, request, "override", row.env, "PUT", "/overrides", body, key=row.key, detail=reason)
+    parts.watch.refresh()
+
+
+def end_override(parts: Parts, request: Request, row: Row, reason: str) -> None:
+    """Serve what git says again. Raises KemudiError."""
+    body = {"env": row.env, "key": row.key, "reason": reason.strip() or "No longer needed."}
+    _ask(parts, request, "end override", row.env, "DELETE", "/overrides", body, key=row.key, detail=reason)
+    parts.watch.refresh()
+
+
 def clear_cache(parts: Parts, request: Request, env: str) -> tuple[int, int]:
     """Read git and the daemon anew. Returns how many settings were read, and how many look different now."""
     before = parts.board.environments[env].rows
@@ -70,12 +95,13 @@ def _ask(
     path: str,
     body: Mapping[str, Any] | None = None,
     *,
+    key: str = "",
     detail: str = "",
 ) -> Any:  # JSON
     try:
         answer = parts.daemon.ask(method, path, body)
     except KemudiError as error:
-        parts.note(request, action, "failed", env=env, detail=str(error))
+        parts.note(request, action, "failed", env=env, key=key, detail=str(error))
         raise
-    parts.note(request, action, "done", env=env, detail=detail)
+    parts.note(request, action, "done", env=env, key=key, detail=detail)
     return answer

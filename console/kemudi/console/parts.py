@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from jinja2 import Environment
+from structlog.typing import FilteringBoundLogger
 
 from kemudi.console.access.gate import Gate, current_caller
 from kemudi.console.access.people import Caller
@@ -54,6 +55,7 @@ class Parts:
         provenance: Who set which value.
         writer: Plans and saves changes.
         pusher: Sends commits to the remote.
+        log: For what is a bug.
     """
 
     settings: ConsoleSettings
@@ -70,6 +72,7 @@ class Parts:
     provenance: Provenance
     writer: Writer
     pusher: Pusher
+    log: FilteringBoundLogger
 
     @property
     def board(self) -> Board:

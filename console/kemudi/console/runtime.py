@@ -109,6 +109,7 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             provenance=provenance,
             writer=Writer(desired, watch, pusher),
             pusher=pusher,
+            log=log,
         )
 
 

@@ -156,4 +156,4 @@ def _said(observed: Observed) -> tuple[object, ...]:
             for client in status.get("clients", ())
         ]
         said[env] = shown
-    return observed.reachable, said, dict(observed.overrides)
+    return observed.reachable, said

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
 from kemudi.console.problems import ProblemError
 from kemudi.console.settings import ConsoleSettings
@@ -41,9 +42,10 @@ class BodyTooLargeError(HTTPException):
 class Guard:
     """ASGI middleware around the application."""
 
-    def __init__(self, app: ASGIApp, settings: ConsoleSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ConsoleSettings, log: FilteringBoundLogger) -> None:
         self._app = app
         self._settings = settings
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse what is never right; add the headers to what is answered."""
@@ -63,7 +65,10 @@ class Guard:
         if problem is not None:
             await problem.as_response(scope["path"])(scope, receive, with_headers)
             return
-        await self._app(scope, _limited(receive), with_headers)
+        try:
+            await self._app(scope, _limited(receive), with_headers)
+        except Exception:  # noqa: BLE001  # answered with 500 already; the trace is logged without what messages may quote
+            self._log.exception("request failed", method=scope["method"], path=scope["path"])
 
     def _response_headers(self) -> Mapping[str, str]:
         if self._settings.is_https:

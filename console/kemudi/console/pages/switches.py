@@ -9,9 +9,11 @@ from starlette.concurrency import run_in_threadpool
 
 from kemudi.console.access.gate import GatedRoute, Signed, needs
 from kemudi.console.access.people import Caller
+from kemudi.console.board import Row
 from kemudi.console.catalogue import visible
 from kemudi.console.operations import pause, resume
 from kemudi.console.pages.frame import fields, language_of, page, see_other
+from kemudi.console.pages.stop import is_stoppable
 from kemudi.console.parts import Parts
 from kemudi.console.rendering import is_production
 
@@ -52,6 +54,12 @@ def routes(parts: Parts) -> APIRouter:
 def _page(request: Request, parts: Parts, caller: Caller, env: str, *, wrong: str = "") -> HTMLResponse:
     board = parts.board
     rows = visible(parts.environment(board, caller, env), caller)
+    shown = [row for row in rows if row.spec.type == "boolean" and not row.spec.sensitive]
+
+    def may_stop(row: Row) -> bool:
+        allowed = row.state == "override" or is_stoppable(board, row)
+        return allowed and caller.may("approver", env, row.category)
+
     return page(
         request,
         parts,
@@ -60,11 +68,11 @@ def _page(request: Request, parts: Parts, caller: Caller, env: str, *, wrong: st
         "switches",
         status=422 if wrong else 200,
         board=board,
-        rows=[row for row in rows if row.spec.type == "boolean" and not row.spec.sensitive],
+        rows=shown,
         origins=parts.origins(board, env),
         may_pause=caller.may("approver", env),
         pause_wrong=wrong,
-        stoppable=(),
+        stoppable=frozenset(row.key for row in shown if may_stop(row)),
     )
 
 

@@ -51,6 +51,7 @@ function liveFilter(form) {
 /* Dialogs ----------------------------------------------------------------------------------------------------- */
 const dialog = document.getElementById("dialog");
 let opener = null;
+let openerRow = ""; // by which it is found again when live rows replaced it
 
 function show(text) {
   const form = parsed(text).querySelector("[data-change]");
@@ -64,6 +65,7 @@ function show(text) {
 
 async function openDialog(url, from) {
   opener = from;
+  openerRow = from?.closest("tr[id]")?.id ?? "";
   const answer = await fetched(url);
   if (!show(await answer.text())) location.assign(url);
 }
@@ -77,7 +79,7 @@ async function send(form, button) {
     dialog.close();
     stalePage = true;
     await pump();
-    if (!document.querySelector("[data-row]")) location.assign(answer.url);
+    if (!openerRow) location.assign(answer.url);
     return;
   }
   if (!show(await answer.text())) location.assign(target);
@@ -112,8 +114,7 @@ dialog?.addEventListener("input", (event) => {
 });
 dialog?.addEventListener("close", () => {
   clearTimeout(previewTimer);
-  const row = opener?.closest("[data-row]")?.dataset.row;
-  const back = opener?.isConnected ? opener : row && document.querySelector(`#row-${CSS.escape(row)} :is(a.edit, button.switch)`);
+  const back = opener?.isConnected ? opener : document.querySelector(openerRow ? `#${CSS.escape(openerRow)} :is(a.edit, button.switch)` : "main h1 a");
   back?.focus();
 });
 
@@ -162,6 +163,16 @@ async function refreshRow(key) {
   if (had) now.querySelector("a.edit, button.switch, a")?.focus();
 }
 
+/** What has the focus, so that its successor in new markup can be found; nothing while somebody types. */
+function focused(within) {
+  const it = document.activeElement;
+  if (!it || !within.contains(it)) return { keep: false, find: null };
+  if (it.matches("input, textarea, select")) return { keep: true, find: null };
+  const row = it.closest("tr[id]");
+  const inner = it.matches("button.switch") ? "button.switch" : `a[href="${CSS.escape(it.getAttribute("href") ?? "")}"]`;
+  return { keep: false, find: `${row ? `#${CSS.escape(row.id)} ` : ""}${inner}` };
+}
+
 async function refreshParts(names) {
   const answer = await fetched(location.href, { headers: { "X-Kemudi-Fragment": "" } });
   if (!answer.ok) return;
@@ -169,7 +180,11 @@ async function refreshParts(names) {
   for (const name of names) {
     const now = page.querySelector(name);
     const old = document.querySelector(name);
-    if (now && old && !old.contains(document.activeElement)) old.replaceWith(document.adoptNode(now));
+    if (!now || !old) continue;
+    const { keep, find } = focused(old);
+    if (keep) continue;
+    old.replaceWith(document.adoptNode(now));
+    if (find) document.querySelector(find)?.focus();
   }
 }
 
