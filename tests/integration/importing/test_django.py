@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +112,41 @@ def test_each_row_of_the_log_is_a_commit_with_its_author_date_and_reason(importe
     assert logged[-1][3].startswith("Rotation: *** instead of ***")
 
 
+def test_kemudi_log_shows_the_changes_with_authors_dates_and_reasons(imported):
+    """The 36 changes of one setting and the 4 of a secret, whose values are not shown."""
+    for key, count in (("SYNC_BATCH_SIZE", 36), ("NEO4J_PASSWORD", 4)):
+        entries = json.loads(run("log", key, "--repo", imported, "--json"))["entries"]
+        origins = [next(each["value"] for each in entry["trailers"]) for entry in entries]
+        logged = [
+            entry
+            for entry, origin in zip(entries, origins, strict=True)
+            if origin.startswith("config_change_log/")
+        ]
+        assert len(logged) == count
+        assert all(entry["author"]["email"].endswith("@example.org") for entry in logged)
+        assert all(entry["at"].startswith("2024-") for entry in logged)
+        assert all(entry["reason"].startswith(("Load test", "Rotation")) for entry in logged)
+
+
+def test_the_how_to_can_be_followed_word_by_word(django_project, tmp_path):
+    """Every line that the page shows, in its order, in the folder of the project."""
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "migrate-from-django.md"
+    folder = tmp_path / "project"
+    shutil.copytree(django_project.folder, folder)
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+    assert len(lines) == 8
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")}
+    for line in lines:
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=folder, env=environment | {"PATH": path}, capture_output=True, check=False
+        )
+        # Nothing reads these settings yet, and no daemon runs: that is what the last line says.
+        assert done.returncode == (1 if line.startswith("kemudi unused") else 0), (line, done.stderr)
+        assert not any(plaintext in done.stdout + done.stderr for plaintext in PLAINTEXTS)
+
+
 def test_the_value_of_a_key_can_be_followed_through_its_log(imported):
     """Each commit holds the value that the row says."""
     listed = git(imported, "log", "--reverse", "--format=%H", "--", "base/sync.yaml").decode().split()
@@ -164,7 +202,6 @@ def test_a_second_import_has_nothing_to_do(imported, django_project):
 
 def test_a_later_row_of_the_log_becomes_one_more_commit(django_project, tmp_path):
     """While both systems run, an import takes what is new and leaves what is there."""
-    import shutil
     import sqlite3
 
     database = tmp_path / "db.sqlite3"
