@@ -3,12 +3,12 @@
 import os
 import sys
 import traceback
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from kemudi.cli.lazy import LazyGroup
 from kemudi.cli.output import error_console, print_findings
 from kemudi.schema.errors import FindingsError, KemudiError, UsageError
 
@@ -58,45 +58,6 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """The commands in the order of the table: the order in which a newcomer meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the module of one command."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module = import_module(f"kemudi.cli.commands.{entry[0]}")
-        command = getattr(module, cmd_name.replace("-", "_") + "_command")
-        assert isinstance(command, click.Command)  # noqa: S101  # a wrong table is a bug, found by any test
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table as it stands, without importing a command."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command when one is mistyped."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            if near:
-                raise click.UsageError(
-                    f"no such command {args[0]!r}. Did you mean {near[0]!r}?", ctx
-                ) from error
-            raise
-
-
 def _read_settings_file(path: Path) -> dict[str, Any]:
     import tomllib
 
@@ -118,6 +79,8 @@ def _default_map(settings: dict[str, Any]) -> dict[str, Any]:
 
 @click.group(
     cls=LazyGroup,
+    table=COMMANDS,
+    package="kemudi.cli.commands",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=(
         "Exit codes: 0 fine, 1 findings or differences, 2 usage, 3 store or git unreachable, "

@@ -1,9 +1,10 @@
 """`kemudi secret`: sealed values from the first key to the last rotation; one module per kind of work."""
 
-from importlib import import_module
 from typing import Final
 
 import click
+
+from kemudi.cli.lazy import LazyGroup
 
 # name -> (module, one line of help): as in `kemudi --help`, no command is imported to be listed.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -23,30 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class SecretGroup(click.Group):
-    """The sub-commands, imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """In the order of the table: from the first secret to its rotation."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the module of one command."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module = import_module(f"{__name__}.{entry[0]}")
-        command = getattr(module, cmd_name.replace("-", "_") + "_command")
-        assert isinstance(command, click.Command)  # noqa: S101  # a wrong table is a bug, found by any test
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table as it stands."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group("secret", cls=SecretGroup)
+@click.group("secret", cls=LazyGroup, table=COMMANDS, package=__name__)
 def secret_command() -> None:
     """Seal values in git so that only the daemon, and whom you name, can read them.
 

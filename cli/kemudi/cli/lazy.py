@@ -1,0 +1,60 @@
+"""Groups of commands that are imported when they are called: `--help` and completion stay instant."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+Table = Mapping[str, tuple[str, str]]
+"""Name to module and one line of help. The line stands in the table so that help imports no command."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands stand in a table; `some-name` is `some_name_command` of its module.
+
+    Args:
+        table: The commands, in the order in which a newcomer meets them.
+        package: Where the modules are.
+        more: As for `click.Group`.
+    """
+
+    def __init__(self, *, table: Table, package: str, **more: Any) -> None:  # click's own parameters
+        super().__init__(**more)
+        self._table = table
+        self._package = package
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """The commands in the order of the table."""
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of one command."""
+        entry = self._table.get(cmd_name)
+        if entry is None:
+            return None
+        module = import_module(f"{self._package}.{entry[0]}")
+        command = getattr(module, cmd_name.replace("-", "_") + "_command")
+        assert isinstance(command, click.Command)  # noqa: S101  # a wrong table is a bug, found by any test
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table as it stands, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._table.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when one is mistyped."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self._table, n=1)
+            if near:
+                raise click.UsageError(
+                    f"no such command {args[0]!r}. Did you mean {near[0]!r}?", ctx
+                ) from error
+            raise
