@@ -96,13 +96,21 @@ def test_the_whole_edit_by_keyboard(kemudi, visit):
 
 
 def test_a_switch_shows_the_plan_and_saves_nothing_by_itself(kemudi, visit):
-    """One click on a switch, in production too, opens the plan; nothing is committed."""
+    """One click, in production too, opens the plan; saved in dev, the row goes live and keeps the focus."""
     page = visit().page
     before = kemudi.git("rev-parse", "HEAD")
     page.goto(f"{kemudi.console}/e/prod/switches")
     page.get_by_role("switch", name="GRAPH_FEATURE_ENABLED").click()
     page.locator("dialog .diff").get_by_text("+GRAPH_FEATURE_ENABLED: false").wait_for()
     assert kemudi.git("rev-parse", "HEAD") == before
+    page.locator("dialog [data-cancel]").click()
+    page.goto(f"{kemudi.console}/e/dev/switches")
+    page.get_by_role("switch", name="GRAPH_CACHE_ENABLED").click()
+    page.locator("dialog [data-save]").click()
+    row = page.locator("#switch-GRAPH_CACHE_ENABLED")
+    row.locator("button[aria-checked=false]").wait_for()
+    row.locator(".badge", has_text="live").wait_for()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "GRAPH_CACHE_ENABLED"
 
 
 def test_without_a_script_the_edit_works(kemudi, visit):
@@ -119,9 +127,7 @@ def test_without_a_script_the_edit_works(kemudi, visit):
     assert "CACHE_TTL: 123" in kemudi.git("show", "HEAD:dev/performance.yaml")
 
 
-@pytest.mark.parametrize(
-    ("language", "scheme"), [("en", "light"), ("id", "dark"), ("en", "dark"), ("id", "light")]
-)
+@pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("id", "dark")])
 def test_no_page_has_a_violation(kemudi, visit, language, scheme):
     """axe-core on every page, in each theme and each language; no CSP report, no request that leaves the origin."""
     page = visit(language=language, scheme=scheme).page

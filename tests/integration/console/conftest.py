@@ -155,6 +155,8 @@ def repo(tmp_path: Path) -> Repo:
     shutil.copytree(example_folder(), folder)
     _, key = generate_identity()
     _own_recipients(folder, key)
+    manifest = folder / "kemudi.yaml"
+    manifest.write_text(manifest.read_text().partition("policies:")[0] + "policies: []\n")
     found = Repo(folder)
     found.git("init", "-q", "-b", "main")
     found.commit("Start from the example\n\nFor a test.")
@@ -172,8 +174,6 @@ def daemon() -> Iterator[Daemon]:
             return JSONResponse({"detail": "away"}, 503)
         if request.url.path == "/status":
             return JSONResponse({"environments": list(mine.environments.values())})
-        if request.url.path == "/overrides":
-            return JSONResponse({"overrides": []})
         mine.asked.append((request.method, str(request.url.path), body))
         if request.url.path == "/drift":
             return JSONResponse({"environments": [{"env": "dev", "drift": []}]})

@@ -38,7 +38,8 @@ def routes_of(site: Any) -> list[APIRoute]:
     return found
 
 
-def path_of(route: APIRoute, env: str = "dev", key: str = "SYNC_TIMEOUT") -> str:
+def path_of(route: APIRoute, env: str = "dev") -> str:
+    key = "SYNC_PAUSED" if route.path.endswith(("/stop", "/go-on")) else "SYNC_TIMEOUT"
     return route.path.format(env=env, key=key, name="validation")
 
 
@@ -67,6 +68,7 @@ def test_without_a_session_only_public_routes_answer(site):
 def test_the_table_of_roles_and_routes(site):
     """For each role and each route of an environment: let in, refused by name of the role, or not there at all."""
     site.repo.roles(*GRANTS)
+    site.repo.policies({"rule": "break-glass", "environments": ["dev"], "keys": ["SYNC_PAUSED"]})
     site.refresh()
     people = {"viewer": VIEWER, "editor": EDITOR, "approver": Person("a", "Approver", "approver@example.org")}
     order = ("viewer", "editor", "approver", "admin")

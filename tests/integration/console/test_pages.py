@@ -320,3 +320,57 @@ def test_a_page_of_five_thousand_settings_is_small(start, repo, daemon):
     assert re.search(r"1.50 of 5,020 settings", answer.text)
     found = browser.get("/e/dev/settings?q=limit_4321", **{"X-Kemudi-Fragment": "1"}).text
     assert re.search(r"1.1 of 1 settings", found)
+
+
+def test_a_kill_switch_needs_policy_role_reason_and_in_production_its_name(site):
+    """Offered where break-glass names it; the daemon is asked once everything is said, and then it shows everywhere."""
+    site.daemon.serves("prod", site.repo.head)
+    site.refresh()
+    browser = site.sign_in()
+    path = "/e/prod/settings/GRAPH_FEATURE_ENABLED/stop"
+    assert browser.get(path).status_code == 404
+    site.repo.policies({"rule": "break-glass", "environments": ["prod"], "keys": ["GRAPH_FEATURE_ENABLED"]})
+    site.refresh()
+    assert path in browser.get("/e/prod/switches").text
+    good = {"reason": "The store is overloaded", "minutes": "15", "confirm": "prod"}
+    for wrong in ({"reason": " "}, {"minutes": "0"}, {"confirm": "dev"}):
+        assert browser.form(path, **(good | wrong)).status_code == 422
+    assert site.daemon.asked == []
+    assert browser.form(path, **good).status_code == 303
+    method, asked, body = site.daemon.asked[0]
+    assert (method, asked) == ("PUT", "/overrides")
+    sent = json.loads(body)
+    assert (sent["env"], sent["key"], sent["value"]) == ("prod", "GRAPH_FEATURE_ENABLED", False)
+    override = {"key": "GRAPH_FEATURE_ENABLED", "value": False, "reason": "x", "author": "A <a@example.org>"}
+    override |= {"since": "2026-01-01T00:00:00Z", "until": "2036-01-01T00:00:00Z"}
+    site.daemon.serves("prod", site.repo.head, overrides=[override])
+    site.refresh()
+    for page in ("/e/prod/", "/e/prod/settings", "/e/prod/switches", "/e/prod/sync"):
+        assert "GRAPH_FEATURE_ENABLED is overridden in prod" in browser.get(page).text
+    assert browser.form("/e/prod/settings/GRAPH_FEATURE_ENABLED/go-on", reason="Over").status_code == 303
+    assert site.daemon.asked[1][:2] == ("DELETE", "/overrides")
+    log = [(entry.action, entry.key) for entry in site.parts.audit.latest(2)]
+    assert log == [("end override", "GRAPH_FEATURE_ENABLED"), ("override", "GRAPH_FEATURE_ENABLED")]
+
+
+def test_publishing_is_paused_with_reason_and_end(site):
+    """The form asks for both, in production for its name; the daemon gets them."""
+    site.daemon.serves("prod", site.repo.head)
+    site.refresh()
+    browser = site.sign_in()
+    good = {"reason": "Enrolment week", "minutes": "60", "confirm": "prod"}
+    for wrong in ({"reason": ""}, {"minutes": "never"}, {"confirm": ""}):
+        assert browser.form("/e/prod/pause", **(good | wrong)).status_code == 422
+    assert browser.form("/e/prod/pause", **good).status_code == 303
+    sent = json.loads(site.daemon.asked[0][2])
+    assert (site.daemon.asked[0][:2], sent["env"], sent["reason"]) == (
+        ("PUT", "/pause"),
+        "prod",
+        "Enrolment week",
+    )
+    site.daemon.serves("prod", site.repo.head, paused={"reason": "Enrolment week", "until": None})
+    site.refresh()
+    assert "Publishing to prod is paused. Enrolment week" in browser.get("/e/prod/settings").text
+    assert browser.form("/e/prod/resume").status_code == 303
+    assert browser.form("/e/prod/drift").status_code == 200
+    assert browser.form("/e/prod/reconcile", next="https://evil.example").headers["location"] == "/"
