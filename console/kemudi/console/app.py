@@ -118,7 +118,7 @@ def _explain_requests(app: FastAPI, answer: Callable[[Request, ProblemError], Re
 def _page(request: Request, parts: Parts, error: ProblemError) -> Response:
     """An error as a person sees it: sign in first, arrive properly, or what is wrong."""
     if error.status == 401 and request.method == "GET" and request.url.path != "/sign-in":
-        here = frame.here_of(request)
+        here = frame.local_path(frame.here_of(request))
         if request.headers.get("sec-fetch-site") == "cross-site":
             # A link from elsewhere arrives without the strict cookie; asking again from a page of ours brings it.
             response: HTMLResponse = frame.plain(request, parts, "moved.html", to=here)

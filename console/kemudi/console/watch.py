@@ -1,4 +1,7 @@
-"""The thread that keeps the board fresh: it looks at git and asks the daemon, and tells the hub what changed."""
+"""What keeps the board fresh: one thread looks at git, one asks the daemon, and the hub is told what changed.
+
+Two threads, because a daemon that hangs must not delay what git says.
+"""
 
 import threading
 import time
@@ -45,35 +48,51 @@ class Watch:
         self._moved_at = float("-inf")
         self._sources: Sources | None = None
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="console-watch", daemon=True)
+        self._threads = (
+            threading.Thread(target=self._follow_git, name="console-git", daemon=True),
+            threading.Thread(target=self._follow_daemon, name="console-daemon", daemon=True),
+        )
 
     def start(self) -> None:
         """Look once, then go on looking."""
         self.refresh()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop looking."""
         self._ending.set()
-        if self._thread.ident is not None:
-            self._thread.join(5)
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(5)
 
     def refresh(self, *, ask: bool = True) -> Board:
         """Look now, and return the board; after a change of one's own the next page must show it."""
+        if ask:
+            self._observed = self._daemon.look()
+            self._asked_at = time.monotonic()
         with self._looking:
             before = self.board
-            after = self._look(before, ask=ask)
+            after = self._look(before)
             if after is not before:
                 self.board = after
                 self._tell(before, after)
             return after
 
-    def _run(self) -> None:
+    def _follow_git(self) -> None:
         while not self._ending.wait(GIT_SECONDS):
-            try:
-                self.refresh(ask=self._is_due())
-            except Exception:  # noqa: BLE001  # whatever it is: the next look may work, and the pages say how old they are
-                self._log.exception("look failed")
+            self._try(ask=False)
+
+    def _follow_daemon(self) -> None:
+        while not self._ending.wait(HURRY_SECONDS):
+            if self._is_due():
+                self._try(ask=True)
+
+    def _try(self, *, ask: bool) -> None:
+        try:
+            self.refresh(ask=ask)
+        except Exception:  # noqa: BLE001  # whatever it is: the next look may work, and the pages say how old they are
+            self._log.exception("look failed")
 
     def _is_due(self) -> bool:
         now = time.monotonic()
@@ -82,10 +101,7 @@ class Watch:
         )
         return now - self._asked_at >= (HURRY_SECONDS if hurry else DAEMON_SECONDS)
 
-    def _look(self, before: Board, *, ask: bool) -> Board:
-        if ask:
-            self._observed = self._daemon.look()
-            self._asked_at = time.monotonic()
+    def _look(self, before: Board) -> Board:
         try:
             branch, head = self._desired.head()
             if head is None:

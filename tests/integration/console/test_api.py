@@ -240,3 +240,28 @@ def test_problems_have_pages_and_shapes(site):
         problem = answer.json()
         assert problem["status"] == status
         assert browser.get(problem["type"]).status_code == 200
+
+
+def test_a_daemon_that_hangs_delays_nobody(site, until):
+    """It accepts and never answers: pages, plans and saves go on as fast as without it."""
+    import socket
+
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(64)
+        site.parts.daemon._http.timeout = 60
+        site.parts.daemon._http.base_url = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        asked, _ = hole.accept()
+        browser = site.sign_in()
+        answered = []
+
+        def work() -> None:
+            body = {"env": "dev", "changes": [{"key": "SYNC_TIMEOUT", "value": 950}], "reason": "x"}
+            answered.append(browser.api("POST", "/changes", body).status_code)
+            answered.append(browser.get("/e/dev/settings").status_code)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        until(lambda: answered == [200, 200], "two answers while the daemon still hangs", timeout=40)
+        thread.join()
+        asked.close()
