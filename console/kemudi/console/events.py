@@ -22,6 +22,7 @@ class Event:
         key: The setting; empty for the frame.
         category: Of the setting, for the rights of the watcher.
         revision: What git's branch was at then.
+        serial: Of the board that shows it.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Event:
     key: str
     category: str
     revision: str
+    serial: int
 
 
 class Hub:
@@ -38,6 +40,7 @@ class Hub:
         self._lock = threading.Lock()
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._last = 0
+        self._serial = 0
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self.closing = False
 
@@ -47,16 +50,22 @@ class Hub:
         return self._last
 
     @property
+    def serial(self) -> int:
+        """Of the newest board that was told of. A page of an older one missed something before its stream opened."""
+        return self._serial
+
+    @property
     def watchers(self) -> int:
         """How many streams are open."""
         return len(self._waiting)
 
-    def publish(self, changed: Iterable[tuple[str, str, str]], revision: str) -> None:
-        """Tell of rows (environment, key, category)."""
+    def publish(self, changed: Iterable[tuple[str, str, str]], revision: str, serial: int) -> None:
+        """Tell of rows (environment, key, category) that a board shows otherwise."""
         with self._lock:
+            self._serial = max(self._serial, serial)
             for env, key, category in changed:
                 self._last += 1
-                self._events.append(Event(self._last, env, key, category, revision))
+                self._events.append(Event(self._last, env, key, category, revision, serial))
         self._wake()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from kemudi.console.access.sessions import Sessions
 from kemudi.console.app import build_app
 from kemudi.console.audit import FILE as AUDIT_FILE
 from kemudi.console.audit import Audit
+from kemudi.console.board import Board
 from kemudi.console.desired import Desired
 from kemudi.console.events import Hub
 from kemudi.console.languages import load_languages
@@ -85,9 +86,7 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             environments=lambda: tuple(watch.board.environments),
         )
         languages = load_languages()
-        pusher = Pusher(
-            lambda: desired.root, log, lambda: hub.publish([("", "", "")], watch.board.head or "")
-        )
+        pusher = Pusher(lambda: desired.root, log, lambda: _tell_frame(hub, watch.board))
         stack.callback(pusher.close)
         provenance = Provenance(settings.repo)
         stack.callback(provenance.close)
@@ -111,6 +110,11 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             pusher=pusher,
             log=log,
         )
+
+
+def _tell_frame(hub: Hub, board: Board) -> None:
+    """Tell open pages that what stands around the rows changed."""
+    hub.publish([("", "", "")], board.head or "", board.serial)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ class Watch:
         categories = after.state.category_of if after.state is not None else {}
         rows = [(env, key, categories.get(key, "")) for env, key in changed_keys(before, after)]
         # One event for the frame, after the rows: chain state, banners and counts.
-        self._hub.publish([*rows, ("", "", "")], after.head or "")
+        self._hub.publish([*rows, ("", "", "")], after.head or "", after.serial)
 
 
 def _unreadable(before: Board, problem: str) -> Board:

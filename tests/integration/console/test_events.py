@@ -36,7 +36,7 @@ class Listener:
                     name = value
                 elif field == "id":
                     number = value
-                elif field == "data":
+                elif field == "data" and name != "hello":
                     self.events.append((name, number, json.loads(value)))
 
     def rows(self) -> list[tuple[str, str]]:

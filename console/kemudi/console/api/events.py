@@ -27,7 +27,8 @@ def routes(parts: Parts) -> APIRouter:
     async def events(request: Request, caller: Signed) -> StreamingResponse:
         """Server-sent events, never with a value; `Last-Event-ID` resumes.
 
-        `row` names a setting to read again, `frame` says that the rest changed, `refresh` that too much was missed.
+        `hello` comes first; a page of an older `serial` reads everything again. `row` names a setting to read again,
+        `frame` says that the rest changed, `refresh` that too much was missed.
         """
         if parts.hub.watchers >= MOST_STREAMS:
             raise ProblemError(503, "unavailable", "too many streams are open", headers={"Retry-After": "5"})
@@ -40,7 +41,8 @@ def routes(parts: Parts) -> APIRouter:
 async def _stream(parts: Parts, request: Request, caller: Caller, last: str) -> AsyncIterator[str]:
     seen = last.partition("-")[0]
     number = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 16 else parts.hub.last
-    yield f"retry: {_RETRY_MS}\n\n"
+    hello = json.dumps({"serial": parts.hub.serial})
+    yield f"retry: {_RETRY_MS}\nevent: hello\ndata: {hello}\n\n"
 
     def alive() -> bool:
         return parts.gate.still_valid(caller)
@@ -62,5 +64,7 @@ def _may_see(caller: Caller, event: Event) -> bool:
 
 def _written(event: Event) -> str:
     name = "row" if event.key else "frame"
-    data = json.dumps({"key": event.key, "env": event.env, "revision": event.revision})
+    data = json.dumps(
+        {"key": event.key, "env": event.env, "revision": event.revision, "serial": event.serial}
+    )
     return f"event: {name}\nid: {event.number}-{event.revision[:12]}\ndata: {data}\n\n"

@@ -231,7 +231,8 @@ function heard(message) {
   }
   if (message.kind === "open") {
     pulse(true);
-    stalePage ||= lost; // what happened meanwhile is not known
+    // What happened while the stream was away, or before it opened, is not known.
+    stalePage ||= lost || message.serial > Number(document.body.dataset.serial);
     lost = false;
   } else if (message.kind === "row") {
     if (message.env === document.body.dataset.env) staleRows.add(message.key);
@@ -257,7 +258,7 @@ function listen() {
   let source = null;
   const open = () => {
     source = new EventSource("/api/v1/events");
-    source.addEventListener("open", () => heard({ kind: "open" }));
+    source.addEventListener("hello", (event) => heard({ kind: "open", ...JSON.parse(event.data) }));
     source.addEventListener("row", (event) => heard({ kind: "row", ...JSON.parse(event.data) }));
     source.addEventListener("frame", () => heard({ kind: "frame" }));
     source.addEventListener("refresh", () => heard({ kind: "refresh" }));

@@ -1,16 +1,25 @@
 // One event stream for all tabs of this browser: more than six streams would block every tab over HTTP/1.1.
 const tabs = new Set();
 let source = null;
+let serial = 0; // of the newest state that this stream has told of
 
 function tell(message) {
   for (const tab of tabs) tab.postMessage(message);
 }
 
+function heard(message) {
+  serial = message.serial;
+  tell(message);
+}
+
 function open() {
   source = new EventSource("/api/v1/events");
-  source.addEventListener("open", () => tell({ kind: "open" }));
-  source.addEventListener("row", (event) => tell({ kind: "row", ...JSON.parse(event.data) }));
-  source.addEventListener("frame", () => tell({ kind: "frame" }));
+  source.addEventListener("hello", (event) => {
+    serial = JSON.parse(event.data).serial;
+    tell({ kind: "open", serial });
+  });
+  source.addEventListener("row", (event) => heard({ kind: "row", ...JSON.parse(event.data) }));
+  source.addEventListener("frame", (event) => heard({ kind: "frame", ...JSON.parse(event.data) }));
   source.addEventListener("refresh", () => tell({ kind: "refresh" }));
   source.addEventListener("error", () => {
     tell({ kind: "lost" });
@@ -31,5 +40,5 @@ self.addEventListener("connect", (event) => {
   });
   tab.start();
   if (!source) open();
-  else if (source.readyState === EventSource.OPEN) tab.postMessage({ kind: "open" });
+  else if (source.readyState === EventSource.OPEN) tab.postMessage({ kind: "open", serial });
 });
