@@ -70,7 +70,7 @@ def generate(dsn: str, rows: int, seed: int = EXAMPLE_SEED) -> None:
     registry = Registry(dsn)
     try:
         METADATA.create_all(registry.engine)
-        if registry.highest_id():
+        if registry.totals().rows:
             raise UsageError("the registry already has rows; name an empty one")
         _fill(registry.engine, rows, random.Random(seed), _names(seed))  # noqa: S311  # data, not secrets
     except DBAPIError as error:
@@ -86,11 +86,11 @@ def ensure_example(dsn: str, rows: int = EXAMPLE_ROWS) -> str:
     registry = Registry(dsn)
     try:
         METADATA.create_all(registry.engine)
-        if not registry.highest_id():
+        if not registry.totals().rows:
             generate(dsn, rows)
         with registry.engine.connect() as connection:
             students = connection.scalar(select(func.count()).select_from(MAHASISWA))
-        return f"{students} students, {registry.count()} rows"
+        return f"{students} students, {registry.totals().live} rows"
     finally:
         registry.close()
 

@@ -15,7 +15,7 @@ from kemudi.graph.errors import (
     QueryTimeoutError,
     StudentNotFoundError,
 )
-from kemudi.graph.registry import RegistryUnavailableError
+from kemudi.graph.registry import RegistryRefusedError, RegistryUnavailableError
 from kemudi.schema.errors import KemudiError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -27,6 +27,7 @@ PAGES: Final = {
     "graph-unavailable": "The graph store cannot be reached now. Try again later.",
     "graph-refused": "The graph store refuses user, password or query; somebody has to look.",
     "registry-unavailable": "The registry of students cannot be read now. Try again later.",
+    "registry-refused": "The registry lacks a table or column, or refuses to be read; somebody has to look.",
     "invalid-request": "A parameter is not what the address takes; `errors` names each.",
     "rate-limited": "More than API_RATE_LIMIT requests in a minute. `Retry-After` says when to go on.",
     "not-found": "There is nothing at this address.",
@@ -108,6 +109,7 @@ _KNOWN: Final[tuple[tuple[type[KemudiError], int, str, str, dict[str, str] | Non
     (GraphUnavailableError, 503, "graph-unavailable", "Graph unavailable", _LATER),
     (RegistryUnavailableError, 503, "registry-unavailable", "Registry unavailable", _LATER),
     (GraphRefusedError, 500, "graph-refused", "Graph refused", None),
+    (RegistryRefusedError, 500, "registry-refused", "Registry refused", None),
     (KemudiError, 500, "internal", "Internal error", None),
 )
 """Class of error, status, type, title and headers; the first that fits."""

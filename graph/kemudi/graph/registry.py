@@ -1,7 +1,8 @@
 """The relational registry of students, classes and who took what, read through SQLAlchemy Core.
 
 Any database that SQLAlchemy speaks to; the statements use nothing beyond standard SQL. Reading goes by keyset pages
-on the primary key, so a page costs its own rows and not those before it.
+on the primary key, so a page costs its own rows and not those before it. Text is put in order by code points, as the
+graph does, whatever the database's own order is.
 """
 
 from collections.abc import Iterator
@@ -11,61 +12,56 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
-    Boolean,
     Column,
     ColumnElement,
     Connection,
-    DateTime,
     Engine,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
     Select,
-    String,
     Table,
     create_engine,
     event,
     func,
     select,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
-from kemudi.schema.errors import UnavailableError, UsageError
+from kemudi.graph.mapping import Names, tables
+from kemudi.graph.registry_errors import (
+    RegistryContendedError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    flaw,
+)
+from kemudi.schema.errors import KemudiError, UsageError
 
-METADATA: Final = MetaData()
+__all__ = [
+    "Registry",
+    "RegistryContendedError",
+    "RegistryRefusedError",
+    "RegistryUnavailableError",
+    "Row",
+    "Totals",
+]
+
+DEFAULT: Final = tables()
+METADATA: Final = DEFAULT.metadata
+MAHASISWA: Final = DEFAULT.mahasiswa
+KELAS: Final = DEFAULT.kelas
+RIWAYAT_PENDIDIKAN: Final = DEFAULT.riwayat
 
 _PARAMETERS: Final = 500
+_IN_THE_WAY: Final = ("40001", "40P01", "55P03")
+"""SQLSTATE of a serialisation failure, of a deadlock, and of a lock that was not to be had."""
 
-MAHASISWA: Final = Table(
-    "mahasiswa",
-    METADATA,
-    Column("nim", String(20), primary_key=True),
-    Column("nama", String(120), nullable=False),
-)
-KELAS: Final = Table(
-    "kelas",
-    METADATA,
-    Column("kode", String(20), primary_key=True),
-    Column("nama", String(120), nullable=False),
-)
-RIWAYAT_PENDIDIKAN: Final = Table(
-    "riwayat_pendidikan",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("nim", ForeignKey(MAHASISWA.c.nim), nullable=False),
-    Column("kode", ForeignKey(KELAS.c.kode), nullable=False),
-    Column("semester", Integer, nullable=False),
-    Column("deleted", Boolean, nullable=False, default=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
-    Index("riwayat_pendidikan_pair", "nim", "kode"),
-    Index("riwayat_pendidikan_class", "kode"),
-    Index("riwayat_pendidikan_updated", "updated_at", "id"),
-)
-
-
-class RegistryUnavailableError(UnavailableError):
-    """The registry cannot be reached or read now. What was synced stays; the next run goes on from its checkpoint."""
+_NOT_HELPED: Final = (ProgrammingError, DataError, NotSupportedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +85,25 @@ class Row:
     deleted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the registry as a whole is like; it differs whenever a row came, went, or changed with its time.
+
+    Attributes:
+        rows: All rows, deleted ones too.
+        live: Those that are not deleted.
+        lowest: The smallest primary key; 0 without rows.
+        highest: The largest one.
+        newest: When a row was last changed; None without rows.
+    """
+
+    rows: int
+    live: int
+    lowest: int
+    highest: int
+    newest: datetime | None
+
+
 def _wait_for_writers(engine: Engine) -> None:
     """Let a reader of a SQLite file wait for a writer instead of failing at once."""
 
@@ -100,28 +115,18 @@ def _wait_for_writers(engine: Engine) -> None:
     event.listen(engine, "connect", set_timeout)
 
 
-def _named(columns: Select[Any]) -> Select[Any]:
-    """Only rows whose student and class the registry has: others have no name to show and stay out of the graph."""
-    table = RIWAYAT_PENDIDIKAN
-    return columns.join(MAHASISWA, MAHASISWA.c.nim == table.c.nim).join(KELAS, KELAS.c.kode == table.c.kode)
-
-
-def _live_pairs() -> Select[Any]:
-    """The distinct pairs that the graph must hold."""
-    table = RIWAYAT_PENDIDIKAN
-    return _named(select(table.c.nim, table.c.kode).select_from(table).distinct()).where(~table.c.deleted)
-
-
-def _behind(since: datetime, after_id: int) -> ColumnElement[bool]:
-    table = RIWAYAT_PENDIDIKAN
-    return (table.c.updated_at > since) | ((table.c.updated_at == since) & (table.c.id > after_id))
-
-
 class Registry:
     """A registry at one address. Safe to use from several threads."""
 
-    def __init__(self, dsn: str) -> None:
-        """Open it lazily. Raises UsageError for an address that SQLAlchemy does not understand."""
+    def __init__(self, dsn: str, names: Names | None = None) -> None:
+        """Open it lazily. Raises UsageError for an address that SQLAlchemy does not understand, or a name.
+
+        Args:
+            dsn: A SQLAlchemy address.
+            names: Of tables and columns, where they are not the usual ones.
+        """
+        self._tables = tables(names) if names else DEFAULT
+        self._rows = self._tables.riwayat
         try:
             self._engine = create_engine(dsn, pool_pre_ping=True)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
@@ -142,35 +147,37 @@ class Registry:
         """Close all connections."""
         self._engine.dispose()
 
-    def count(self) -> int:
-        """Live rows."""
-        table = RIWAYAT_PENDIDIKAN
+    def check(self) -> None:
+        """Raises RegistryRefusedError that names the first table or column that is missing or of a wrong kind."""
         with self._reading() as connection:
-            return int(
-                connection.scalar(select(func.count()).select_from(table).where(~table.c.deleted)) or 0
-            )
+            found = flaw(connection, self._tables)
+        if found is not None:
+            raise found
+
+    def totals(self) -> Totals:
+        """The registry as a whole, in one look."""
+        table = self._rows
+        columns = (
+            func.count(),
+            func.count().filter(_live(table)),
+            func.min(table.c.id),
+            func.max(table.c.id),
+        )
+        with self._reading() as connection:
+            found = connection.execute(select(*columns, func.max(table.c.updated_at))).one()
+        return Totals(int(found[0]), int(found[1]), int(found[2] or 0), int(found[3] or 0), found[4])
 
     def count_between(self, after_id: int, until_id: int) -> int:
         """Rows with `after_id < id <= until_id`, deleted ones included."""
-        table = RIWAYAT_PENDIDIKAN
+        table = self._rows
         query = select(func.count()).select_from(table).where(table.c.id > after_id, table.c.id <= until_id)
-        with self._reading() as connection:
-            return int(connection.scalar(query) or 0)
-
-    def highest_id(self) -> int:
-        """The largest primary key, deleted rows included; 0 when there are none."""
-        with self._reading() as connection:
-            return int(connection.scalar(select(func.max(RIWAYAT_PENDIDIKAN.c.id))) or 0)
+        return int(self._one(query) or 0)
 
     def page(self, after_id: int, limit: int, until_id: int | None = None) -> list[Row]:
         """At most `limit` rows, deleted ones included, in the order of `id`, with `after_id < id <= until_id`."""
-        table = RIWAYAT_PENDIDIKAN
-        columns = select(
-            table.c.id, table.c.nim, MAHASISWA.c.nama, table.c.kode, KELAS.c.nama, table.c.deleted
-        )
-        query = (
-            _named(columns.select_from(table)).where(table.c.id > after_id).order_by(table.c.id).limit(limit)
-        )
+        table = self._rows
+        query = self._named(select(*self._columns_of_a_row()).select_from(table))
+        query = query.where(table.c.id > after_id).order_by(table.c.id).limit(limit)
         if until_id is not None:
             query = query.where(table.c.id <= until_id)
         with self._reading() as connection:
@@ -178,40 +185,30 @@ class Registry:
 
     def ranges(self, parts: int) -> list[tuple[int, int]]:
         """`parts` ranges (after, until] of keys that cover all rows, each with about as many."""
-        highest = self.highest_id()
-        if highest == 0:
+        totals, table = self.totals(), self._rows
+        if totals.rows == 0:
             return []
-        table = RIWAYAT_PENDIDIKAN
-        with self._reading() as connection:
-            total = int(connection.scalar(select(func.count()).select_from(table)) or 0)
-            bounds = [0]
-            for part in range(1, parts):
-                offset = total * part // parts
-                bound = connection.scalar(select(table.c.id).order_by(table.c.id).offset(offset).limit(1))
-                if bound is not None and bound - 1 > bounds[-1]:
-                    bounds.append(int(bound) - 1)
-        return list(zip(bounds, [*bounds[1:], highest], strict=True))
+        bounds = [totals.lowest - 1]
+        for part in range(1, parts):
+            offset = totals.rows * part // parts
+            bound = self._one(select(table.c.id).order_by(table.c.id).offset(offset).limit(1))
+            if bound is not None and bound - 1 > bounds[-1]:
+                bounds.append(int(bound) - 1)
+        return list(zip(bounds, [*bounds[1:], totals.highest], strict=True))
 
     def students_until(self, after: str, count: int) -> str | None:
         """The nim that ends a range of some `count` students behind `after`; None: it is open to the end."""
-        table = RIWAYAT_PENDIDIKAN
-        query = (
-            select(table.c.nim)
-            .distinct()
-            .where(table.c.nim > after)
-            .order_by(table.c.nim)
-            .offset(count)
-            .limit(1)
-        )
-        with self._reading() as connection:
-            return connection.scalar(query)
+        nim = self._ordered(self._rows.c.nim)
+        query = select(nim).distinct().where(nim > after).order_by(nim).offset(count).limit(1)
+        found: str | None = self._one(query)
+        return found
 
     def edges(self, after: str = "", until: str | None = None) -> list[tuple[str, str]]:
         """Distinct live pairs (nim, kode) with `after < nim <= until`, in order: what the graph must hold."""
-        table = RIWAYAT_PENDIDIKAN
-        query = _live_pairs().where(table.c.nim > after).order_by(table.c.nim, table.c.kode)
+        nim, kode = self._ordered(self._rows.c.nim), self._ordered(self._rows.c.kode)
+        query = self._live_pairs(nim, kode).where(nim > after).order_by(nim, kode)
         if until is not None:
-            query = query.where(table.c.nim <= until)
+            query = query.where(nim <= until)
         with self._reading() as connection:
             return [(found[0], found[1]) for found in connection.execute(query)]
 
@@ -219,22 +216,67 @@ class Registry:
         """One live row for each of `pairs` that has one, with its names."""
         live = self.live_pairs(pairs)
         names, titles = (
-            self._names(MAHASISWA, {nim for nim, _ in live}),
-            self._names(KELAS, {kode for _, kode in live}),
+            self._names(self._tables.mahasiswa, {nim for nim, _ in live}),
+            self._names(self._tables.kelas, {kode for _, kode in live}),
         )
         return [Row(0, nim, names[nim], kode, titles[kode], deleted=False) for nim, kode in sorted(live)]
 
     def live_pairs(self, pairs: list[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of `pairs` that a live row still holds."""
-        table = RIWAYAT_PENDIDIKAN
+        table = self._rows
         students = sorted({nim for nim, _ in pairs})
         found: set[tuple[str, str]] = set()
         with self._reading() as connection:
             # In parts, since databases bound the parameters of a statement.
             for start in range(0, len(students), _PARAMETERS):
-                query = _live_pairs().where(table.c.nim.in_(students[start : start + _PARAMETERS]))
+                query = self._live_pairs(table.c.nim, table.c.kode)
+                query = query.where(table.c.nim.in_(students[start : start + _PARAMETERS]))
                 found.update((each[0], each[1]) for each in connection.execute(query))
         return found & set(pairs)
+
+    def changes(self, since: datetime, after_id: int, limit: int) -> list[tuple[datetime, Row]]:
+        """At most `limit` rows behind (`since`, `after_id`) in the order of (`updated_at`, `id`), deleted ones too."""
+        table = self._rows
+        query = self._named(select(table.c.updated_at, *self._columns_of_a_row()).select_from(table))
+        query = (
+            query.where(self._behind(since, after_id)).order_by(table.c.updated_at, table.c.id).limit(limit)
+        )
+        with self._reading() as connection:
+            return [(found[0], Row(*found[1:])) for found in connection.execute(query)]
+
+    def count_changes(self, since: datetime, after_id: int) -> int:
+        """How many rows `changes` would give in all."""
+        query = select(func.count()).select_from(self._rows).where(self._behind(since, after_id))
+        return int(self._one(query) or 0)
+
+    def count_pairs(self) -> int:
+        """Distinct live pairs (nim, kode): how many relationships the graph must hold."""
+        pairs = self._live_pairs(self._rows.c.nim, self._rows.c.kode).subquery()
+        return int(self._one(select(func.count()).select_from(pairs)) or 0)
+
+    def count_orphans(self) -> int:
+        """Live rows whose student or class is not in the registry: no page has them, and the graph does not."""
+        table = self._rows
+        named = self._named(select(table.c.id).select_from(table)).where(_live(table)).subquery()
+        return self.totals().live - int(self._one(select(func.count()).select_from(named)) or 0)
+
+    def students_named(self, after: str, until: str | None) -> dict[str, str]:
+        """Name by nim of the students with a live pair, with `after < nim <= until`."""
+        return self._named_keys(self._tables.mahasiswa, after, until)
+
+    def classes_named(self, after: str, until: str | None) -> dict[str, str]:
+        """Name by kode of the classes with a live pair, with `after < kode <= until`."""
+        return self._named_keys(self._tables.kelas, after, until)
+
+    def _named_keys(self, table: Table, after: str, until: str | None) -> dict[str, str]:
+        key = table.primary_key.columns[0]
+        query = select(key, table.c.nama).where(self._ordered(key) > after)
+        if until is not None:
+            query = query.where(self._ordered(key) <= until)
+        used = self._live_pairs(self._rows.c.nim, self._rows.c.kode).subquery()
+        with self._reading() as connection:
+            found = connection.execute(query.where(key.in_(select(used.c[key.key]))))
+            return {each[0]: each[1] for each in found}
 
     def _names(self, table: Table, keys: set[str]) -> dict[str, str]:
         key, name, wanted = table.primary_key.columns[0], table.c.nama, sorted(keys)
@@ -247,79 +289,33 @@ class Registry:
                 )
             }
 
-    def watermark(self) -> tuple[int, str]:
-        """A value that changes when rows are added, changed or flagged: number of rows and newest change."""
-        table = RIWAYAT_PENDIDIKAN
-        with self._reading() as connection:
-            count, newest = connection.execute(
-                select(func.count(), func.max(table.c.updated_at)).select_from(table)
-            ).one()
-        return int(count), str(newest)
+    def _columns_of_a_row(self) -> tuple[Column[Any], ...]:
+        table, mahasiswa, kelas = self._rows, self._tables.mahasiswa, self._tables.kelas
+        return (table.c.id, table.c.nim, mahasiswa.c.nama, table.c.kode, kelas.c.nama, table.c.deleted)
 
-    def newest_change(self) -> datetime | None:
-        """When a row was last changed; None without rows."""
-        with self._reading() as connection:
-            newest: datetime | None = connection.scalar(select(func.max(RIWAYAT_PENDIDIKAN.c.updated_at)))
-        return newest
-
-    def changes(self, since: datetime, after_id: int, limit: int) -> list[tuple[datetime, Row]]:
-        """At most `limit` rows behind (`since`, `after_id`) in the order of (`updated_at`, `id`), deleted ones too."""
-        table = RIWAYAT_PENDIDIKAN
-        columns = select(
-            table.c.updated_at,
-            table.c.id,
-            table.c.nim,
-            MAHASISWA.c.nama,
-            table.c.kode,
-            KELAS.c.nama,
-            table.c.deleted,
+    def _named(self, columns: Select[Any]) -> Select[Any]:
+        """Only rows whose student and class are there: others have no name to show and stay out of the graph."""
+        table, mahasiswa, kelas = self._rows, self._tables.mahasiswa, self._tables.kelas
+        return columns.join(mahasiswa, mahasiswa.c.nim == table.c.nim).join(
+            kelas, kelas.c.kode == table.c.kode
         )
-        query = (
-            _named(columns.select_from(table))
-            .where(_behind(since, after_id))
-            .order_by(table.c.updated_at, table.c.id)
-            .limit(limit)
-        )
+
+    def _live_pairs(self, nim: ColumnElement[str], kode: ColumnElement[str]) -> Select[Any]:
+        """The distinct pairs that the graph must hold."""
+        pair: tuple[ColumnElement[Any], ...] = (nim, kode)
+        return self._named(select(*pair).select_from(self._rows).distinct()).where(_live(self._rows))
+
+    def _behind(self, since: datetime, after_id: int) -> ColumnElement[bool]:
+        table = self._rows
+        return (table.c.updated_at > since) | ((table.c.updated_at == since) & (table.c.id > after_id))
+
+    def _ordered(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        """A column of text in the order of code points, which is the graph's. SQLite has no other."""
+        return column.collate("C") if self._engine.dialect.name == "postgresql" else column
+
+    def _one(self, query: Select[Any]) -> Any:  # a value of a column
         with self._reading() as connection:
-            return [(found[0], Row(*found[1:])) for found in connection.execute(query)]
-
-    def count_changes(self, since: datetime, after_id: int) -> int:
-        """How many rows `changes` would give in all."""
-        query = select(func.count()).select_from(RIWAYAT_PENDIDIKAN).where(_behind(since, after_id))
-        with self._reading() as connection:
-            return int(connection.scalar(query) or 0)
-
-    def count_pairs(self) -> int:
-        """Distinct live pairs (nim, kode): how many relationships the graph must hold."""
-        with self._reading() as connection:
-            return int(connection.scalar(select(func.count()).select_from(_live_pairs().subquery())) or 0)
-
-    def count_orphans(self) -> int:
-        """Live rows whose student or class is not in the registry: no page has them, and the graph does not."""
-        table = RIWAYAT_PENDIDIKAN
-        named = select(func.count()).select_from(
-            _named(select(table.c.id).select_from(table)).where(~table.c.deleted).subquery()
-        )
-        with self._reading() as connection:
-            return self.count() - int(connection.scalar(named) or 0)
-
-    def students_named(self, after: str, until: str | None) -> dict[str, str]:
-        """Name by nim of the students with a live pair, with `after < nim <= until`."""
-        return self._named_keys(MAHASISWA, after, until)
-
-    def classes_named(self, after: str, until: str | None) -> dict[str, str]:
-        """Name by kode of the classes with a live pair, with `after < kode <= until`."""
-        return self._named_keys(KELAS, after, until)
-
-    def _named_keys(self, table: Table, after: str, until: str | None) -> dict[str, str]:
-        key = table.primary_key.columns[0]
-        query = select(key, table.c.nama).where(key > after)
-        if until is not None:
-            query = query.where(key <= until)
-        used = _live_pairs().subquery()
-        with self._reading() as connection:
-            found = connection.execute(query.where(key.in_(select(used.c[key.name]))))
-            return {each[0]: each[1] for each in found}
+            return connection.scalar(query)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -327,15 +323,43 @@ class Registry:
             with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            # The driver's message can hold the address, and the statement's parameters.
-            raise RegistryUnavailableError(
-                f"the registry cannot be read ({type(error.orig).__name__})",
-                hint="Check the registry's address.",
-            ) from error
+            raise self._explained(error) from error
         except SQLAlchemyError as error:
             raise RegistryUnavailableError(f"the registry cannot be read ({type(error).__name__})") from error
         except ValueError as error:  # from a column's type, as for a time that is none
-            raise RegistryUnavailableError(
+            raise RegistryRefusedError(
                 "the registry holds a value that its column's type cannot be",
                 hint="Look at updated_at and deleted of riwayat_pendidikan.",
             ) from error
+
+    def _explained(self, error: DBAPIError) -> KemudiError:
+        """The error of the class that says what may help. The driver's message can hold address and parameters."""
+        kind = type(error.orig).__name__
+        if getattr(error.orig, "sqlstate", None) in _IN_THE_WAY:
+            return RegistryContendedError(
+                f"the registry gave up a statement for another transaction ({kind})"
+            )
+        if not error.connection_invalidated:
+            found = self._flaw_if_reachable()
+            if found is not None:
+                return found
+            if isinstance(error, _NOT_HELPED):
+                return RegistryRefusedError(
+                    f"the registry refuses a statement ({kind})",
+                    hint="Check the mapping, and that the user may read the three tables.",
+                )
+        return RegistryUnavailableError(
+            f"the registry cannot be read ({kind})", hint="Check the registry's address."
+        )
+
+    def _flaw_if_reachable(self) -> RegistryRefusedError | None:
+        try:
+            with self._engine.connect() as connection:
+                return flaw(connection, self._tables)
+        except SQLAlchemyError:
+            return None
+
+
+def _live(table: Table) -> ColumnElement[bool]:
+    """Not flagged as deleted; nothing at all is no flag."""
+    return table.c.deleted.is_not(True)

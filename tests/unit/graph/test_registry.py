@@ -65,7 +65,7 @@ def test_ranges_cover_all_keys_without_overlap(registry):
     add(registry, *((key, "n", "k", False) for key in (2, 3, 50, 51, 52, 900)))
     for parts in (1, 2, 3, 6, 20):
         ranges = registry.ranges(parts)
-        assert ranges[0][0] == 0
+        assert ranges[0][0] == 1  # the smallest key is the first of the first
         assert ranges[-1][1] == 900
         assert all(left[1] == right[0] for left, right in pairwise(ranges))
     assert sum(len(registry.page(after, 100, until)) for after, until in registry.ranges(3)) == 6
@@ -80,22 +80,22 @@ def test_a_pair_lives_while_one_live_row_holds_it(registry):
     assert registry.students_until("", 1) == "b"
     assert registry.students_until("a", 1) is None
     assert registry.live_pairs([("a", "x"), ("a", "y"), ("b", "y")]) == {("a", "x")}
-    assert registry.count() == 2
+    assert registry.totals().live == 2
 
 
-def test_the_watermark_moves_with_every_kind_of_change(registry):
+def test_the_totals_move_with_every_kind_of_change(registry):
     """Adding, flagging and removing a row each change it; reading does not."""
     add(registry, (1, "a", "x", False), (2, "a", "y", False))
-    seen = [registry.watermark()]
-    assert registry.watermark() == seen[0]
+    seen = [registry.totals()]
+    assert registry.totals() == seen[0]
     with registry.engine.begin() as connection:
         connection.execute(
             update(RIWAYAT_PENDIDIKAN).values(deleted=True, updated_at=EPOCH.replace(year=2026))
         )
-    seen.append(registry.watermark())
+    seen.append(registry.totals())
     with registry.engine.begin() as connection:
         connection.execute(delete(RIWAYAT_PENDIDIKAN).where(RIWAYAT_PENDIDIKAN.c.id == 1))
-    seen.append(registry.watermark())
+    seen.append(registry.totals())
     assert len(set(seen)) == 3
 
 
@@ -140,9 +140,26 @@ def test_a_registry_that_cannot_be_read_is_named_without_its_password(tmp_path):
     """The error says what to check and repeats nothing of the address."""
     registry = Registry(f"sqlite:///{tmp_path / 'missing' / 'secret-name.db'}")
     with pytest.raises(RegistryUnavailableError) as failure:
-        registry.count()
+        registry.totals()
     registry.close()
     assert "secret-name" not in str(failure.value)
     with pytest.raises(UsageError) as refused:
         Registry("nosuch://user:hunter2@host/name")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"mahasiswa": {"table": 'x"; DROP TABLE mahasiswa; --'}},
+        {"mahasiswa": {"nama": "nama) FROM kelas --"}},
+        {"kelas": {"schema": "a.b"}},
+        {"kelas": {"label": "KelasNode"}},
+        {"MahasiswaNode`) DETACH DELETE n //": {"table": "x"}},
+        {"kelas": {"table": ""}},
+    ],
+)
+def test_a_mapping_takes_names_and_nothing_else(dsn, names):
+    """Text that could end a statement, a label, and an unknown part are refused before anything is asked."""
+    with pytest.raises(UsageError):
+        Registry(dsn, names)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from kemudi.graph.errors import GraphContendedError
+from kemudi.graph.registry import RegistryContendedError
 from kemudi.graph.sync.gate import StoppedError
 from kemudi.schema.errors import UnavailableError
 
 _FIRST_SECONDS: Final = 0.5
 _FIRST_SECONDS_CONTENDED: Final = 0.05
 _LONGEST_SECONDS: Final = 15.0
+_IN_THE_WAY: Final = (GraphContendedError, RegistryContendedError)
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ def retried(
             if failures > attempts():
                 raise
             told(str(error))
-            first = _FIRST_SECONDS_CONTENDED if isinstance(error, GraphContendedError) else _FIRST_SECONDS
+            first = _FIRST_SECONDS_CONTENDED if isinstance(error, _IN_THE_WAY) else _FIRST_SECONDS
             pause = min(_LONGEST_SECONDS, first * 2 ** (failures - 1))
             if ending.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311  # jitter, not secrecy
                 raise StoppedError("the process ends; the checkpoint is kept") from error

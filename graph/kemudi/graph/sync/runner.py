@@ -5,13 +5,15 @@ and nothing comes twice, for every step is idempotent.
 """
 
 import threading
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.checkpoint import Checkpoints, Position, now
 from kemudi.graph.sync.gate import Config, StoppedError
+from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.run import FAILPOINTS, OVERLAP, SyncRun
 from kemudi.graph.sync.status import StatusBoard, SyncStatus
 from kemudi.schema.errors import KemudiError
@@ -19,6 +21,8 @@ from kemudi.schema.errors import KemudiError
 __all__ = ["FAILPOINTS", "SyncRunner"]
 
 _NEVER: Final = "-"
+
+T = TypeVar("T")
 
 
 class SyncRunner:
@@ -91,14 +95,20 @@ class SyncRunner:
 
     def _run(self, *, full: bool) -> None:
         run = SyncRun(self._config, self._store, self.registry, self.board, self._ending)
-        start = None if full else self._start_of_changes()
+        self._tried(self.registry.check)
+        start = None if full else self._tried(self._start_of_changes)
         # Before the first row is read: what changes from now on makes the next check find the graph behind.
-        watermark = self._watermark()
+        watermark = self._tried(self._watermark)
         if start is None:
             self.board.update(phase="rows")
             run.full(watermark)
         else:
             run.changes(start, watermark)
+
+    def _tried(self, action: Callable[[], T]) -> T:
+        return retried(
+            action, lambda: int(self._config["SYNC_RETRY_ATTEMPTS"]), self._ending, self.board.note
+        )
 
     def _start_of_changes(self) -> Position | None:
         """Behind which change the last run left off; None when only a full run will do."""
@@ -110,6 +120,6 @@ class SyncRunner:
 
     def _watermark(self) -> str:
         """Differs whenever a row was added, removed, flagged, or changed with its time."""
-        newest = self.registry.newest_change()
-        rows = self.registry.count_between(0, self.registry.highest_id())
-        return f"{rows} {self.registry.count()} {newest.isoformat() if newest is not None else _NEVER}"
+        totals = self.registry.totals()
+        newest = totals.newest.isoformat() if totals.newest is not None else _NEVER
+        return f"{totals.rows} {totals.live} {newest}"
