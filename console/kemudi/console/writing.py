@@ -18,7 +18,7 @@ from kemudi.repo.changes import UNSET, ChangeRequest, Edit, Prepared, commit, pr
 from kemudi.repo.errors import HeadMovedError
 from kemudi.repo.people import Author
 from kemudi.repo.plan_text import as_text
-from kemudi.repo.policy import Approval, PolicyContext, approval, policies_of, refused
+from kemudi.repo.policy import Approval, PolicyContext, policies_of, refused, strictest
 from kemudi.schema.documents import JSON
 from kemudi.schema.errors import ConflictError
 from kemudi.schema.findings import Finding
@@ -223,19 +223,7 @@ class Writer:
         if read.findings:
             detail = "the policies in kemudi.yaml cannot be read, so nothing can be allowed by them"
             raise ProblemError(403, "refused", detail, errors=findings_as_errors(read.findings))
-        found = Approval()
-        for each in prepared.plan.environments:
-            if each.changes:
-                here = approval(read.policies, each.env, sorted({change.category for change in each.changes}))
-                found = Approval(
-                    max(found.required, here.required),
-                    found.own_allowed and here.own_allowed,
-                    found.direct_commit and here.direct_commit,
-                    found.reason_required or here.reason_required,
-                    max(found.reason_minimum, here.reason_minimum),
-                    found.break_glass + here.break_glass,
-                )
-        return found
+        return strictest(read.policies, prepared.plan)
 
     def _may_commit(self, caller: Caller, board: Board, prepared: Prepared) -> bool:
         """By policy, or as break-glass by somebody who may approve."""

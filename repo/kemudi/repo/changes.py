@@ -49,6 +49,7 @@ __all__ = [
     "Prepared",
     "Unset",
     "apply",
+    "check_valid",
     "commit",
     "prepare",
     "recover",
@@ -76,6 +77,7 @@ class Prepared:
         prefix: The folder of the config repo in it.
         contents: Old and new bytes of each file.
         creates: Whether the branch is new.
+        merged: The commit that this puts into effect; a second parent.
     """
 
     plan: Plan
@@ -91,6 +93,7 @@ class Prepared:
     prefix: str
     contents: Mapping[str, Edited]
     creates: bool = False
+    merged: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -191,7 +194,7 @@ def _prepared(
     check_fresh(repository, request, base, old)
     contents, changes = edited_files(old, request.edits)
     new = old.update(changes)
-    warnings = _check_valid(old, new)
+    warnings = check_valid(old, new)
     return Prepared(
         _judged(plan(old, new, base=base, head=branch), old, request, context),
         "".join(line for path, each in sorted(contents.items()) for line in unified(path, each, old, new)),
@@ -258,7 +261,7 @@ def _free_name(repository: ConfigRepository, request: ChangeRequest) -> str:
     return name
 
 
-def _check_valid(old: ConfigState, new: ConfigState) -> tuple[Finding, ...]:
+def check_valid(old: ConfigState, new: ConfigState) -> tuple[Finding, ...]:
     """Raise FindingsError for errors that the change brings; the new warnings otherwise."""
     known = {_identity(finding) for finding in old.findings}
     fresh = [finding for finding in new.findings if _identity(finding) not in known]
@@ -319,6 +322,7 @@ def _write_commit(repository: ConfigRepository, prepared: Prepared) -> str:
     lines = [
         f"tree {tree}",
         f"parent {prepared.base}",
+        *([f"parent {prepared.merged}"] if prepared.merged is not None else []),
         f"author {prepared.author.name} <{prepared.author.email}> {stamp}",
         f"committer {KEMUDI.name} <{KEMUDI.email}> {stamp}",
         "",

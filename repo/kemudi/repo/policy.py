@@ -43,6 +43,7 @@ __all__ = [
     "policies_of",
     "read_policies",
     "refused",
+    "strictest",
 ]
 
 LiveSince = Callable[[str, str, JSON], datetime | None]
@@ -137,6 +138,23 @@ def approval(policies: Iterable[Policy], env: str, categories: Iterable[str]) ->
         max(reasons, default=0),
         tuple(dict.fromkeys(keys)),
     )
+
+
+def strictest(policies: Iterable[Policy], plan: Plan) -> Approval:
+    """What a plan needs over all the environments that it touches."""
+    known, found = tuple(policies), Approval()
+    for each in plan.environments:
+        if each.changes:
+            here = approval(known, each.env, sorted({change.category for change in each.changes}))
+            found = Approval(
+                max(found.required, here.required),
+                found.own_allowed and here.own_allowed,
+                found.direct_commit and here.direct_commit,
+                found.reason_required or here.reason_required,
+                max(found.reason_minimum, here.reason_minimum),
+                found.break_glass + here.break_glass,
+            )
+    return found
 
 
 def judge(plan: Plan, policies: Iterable[Policy], context: PolicyContext) -> Plan:

@@ -1,0 +1,339 @@
+"""Changes that wait for somebody's approval: branches `kemudi/<name>`, each with what it would do now.
+
+An approval is about one commit: when the branch moves, it needs approval again. Put into effect is a merge commit that
+names who approved, through the same plan, policies and landing as every other change.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from kemudi.repo.approvals import Approved, add_approval, approvals_of, delete_branch, same_person
+from kemudi.repo.changes import PROPOSALS, Committed, Prepared, commit, recover
+from kemudi.repo.errors import HeadMovedError, UnknownRevisionError
+from kemudi.repo.formats import Commit
+from kemudi.repo.landing import check_checked_out
+from kemudi.repo.messages import TRAILER, Trailers, compose, reason_of, trailers_of
+from kemudi.repo.people import Author
+from kemudi.repo.plan import Plan
+from kemudi.repo.policy import Approval, PolicyContext, judge, policies_of, refused, strictest
+from kemudi.repo.proposal_effect import Effect, Effects
+from kemudi.repo.proposal_merge import MergeConflictError
+from kemudi.repo.repository import ConfigRepository
+from kemudi.schema.errors import ConflictError, FindingsError, RefusedError, UsageError
+from kemudi.schema.failpoints import failpoint
+from kemudi.schema.findings import Finding
+
+ProposalState = Literal["waiting", "ready", "refused", "conflict", "invalid", "empty"]
+_ATTEMPTS: Final = 10
+_KEPT: Final = 64
+_COMMITS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that waits, as it stands against the branch now.
+
+    Attributes:
+        id: Its name, without `kemudi/`.
+        branch: The whole name.
+        tip: The commit that it proposes; approvals are about this one.
+        base: The commit of the branch that it was held against.
+        authors: Who made its commits, the one of the tip first.
+        subject: First line of the tip's message.
+        reason: Why.
+        at: When the tip was made.
+        plan: What it would do now, judged; for a conflict what was wanted when it was proposed.
+        diff: What the branch would get.
+        files: The files that it changes, in the config repo.
+        only_values: Whether it changes nothing but values of settings.
+        approvals: Of this tip.
+        needs: What the policies ask for.
+        refused: The policies that keep it from being put into effect now.
+        state: `waiting` for approvals, `ready`; `refused` by a policy, `conflict`, `invalid`, `empty`: all of it is on
+            the branch already.
+        problem: What is wrong, for a conflict and an invalid one.
+    """
+
+    id: str
+    branch: str
+    tip: str
+    base: str
+    authors: tuple[Author, ...]
+    subject: str
+    reason: str
+    at: datetime
+    plan: Plan
+    diff: str
+    files: tuple[str, ...]
+    only_values: bool
+    approvals: tuple[Approved, ...]
+    needs: Approval
+    refused: tuple[Finding, ...]
+    state: ProposalState
+    problem: str = ""
+
+    @property
+    def author(self) -> Author:
+        """Who made the newest commit."""
+        return self.authors[0]
+
+    @property
+    def missing(self) -> int:
+        """How many approvals are missing."""
+        return max(0, self.needs.required - len(self.counted))
+
+    @property
+    def counted(self) -> tuple[Approved, ...]:
+        """The approvals that count: of others, unless a policy lets authors approve."""
+        if self.needs.own_allowed:
+            return self.approvals
+        return tuple(each for each in self.approvals if not self.is_author(each.by))
+
+    def is_author(self, person: Author) -> bool:
+        """Whether somebody made any of its commits."""
+        return any(same_person(each, person) for each in self.authors)
+
+
+class Proposals:
+    """The proposals of one repository. Safe to use from several threads; they take turns.
+
+    Every method may raise UnavailableError's family when the repository cannot be read.
+
+    Args:
+        root: The config repo, a folder above it, or a bare repository.
+        now: For policies that depend on the time.
+    """
+
+    def __init__(self, root: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._root = root
+        self._now = now
+        self._lock = threading.RLock()
+        self._repository: ConfigRepository | None = None
+        self._effects = Effects()
+
+    def all(self) -> tuple[Proposal, ...]:
+        """All that wait, the newest first. What is part of the branch already waits no more."""
+        with self._open() as repository:
+            head = self._head(repository)
+            found = []
+            for branch, tip in _branches(repository, PROPOSALS):
+                if not repository.is_ancestor(tip, head):
+                    found.append(self._proposal(repository, branch, tip, head))
+            return tuple(sorted(found, key=lambda each: (each.at, each.id), reverse=True))
+
+    def get(self, name: str) -> Proposal:
+        """One of them. Raises UnknownRevisionError."""
+        with self._open() as repository:
+            return self._named(repository, name)
+
+    def approve(self, name: str, tip: str, by: Author) -> Proposal:
+        """Write down that somebody approves `tip`, the commit that they saw.
+
+        Raises UnknownRevisionError, HeadMovedError when the proposal was changed since, RefusedError for an author
+        where the policies want another person, ConflictError where there is nothing to approve.
+        """
+        with self._open() as repository:
+            found = self._at(repository, name, tip)
+            if found.is_author(by) and not found.needs.own_allowed:
+                raise RefusedError("another person than the author has to approve this")
+            if found.state in {"conflict", "invalid", "empty"}:
+                raise ConflictError(found.problem or "all of it is on the branch already")
+            add_approval(repository, tip, by, self._now().replace(microsecond=0))
+            return self._named(repository, name)
+
+    def merge(self, name: str, tip: str, by: Author) -> Committed:
+        """Put `tip` into effect by a merge commit of `by`, and take the branch away.
+
+        Raises UnknownRevisionError, HeadMovedError when the proposal was changed since, PolicyRefusedError, for
+        missing approvals too, FindingsError, ConflictError (MergeConflictError for the same settings). Then, and after
+        a crash at any instant, it is in effect as a whole, or not at all.
+        """
+        with self._open() as repository:
+            recover(repository.layout)
+            for _ in range(_ATTEMPTS):
+                prepared = self._prepared(repository, self._at(repository, name, tip), by)
+                try:
+                    done = commit(prepared)
+                except HeadMovedError:
+                    continue  # the branch has got another commit; whether it still fits is asked anew
+                failpoint("proposals.merged")
+                self._tidy(repository, PROPOSALS + name, tip)
+                return done
+        raise ConflictError("the branch moves faster than the proposal can be merged", hint="Try again.")
+
+    def withdraw(self, name: str, tip: str) -> None:
+        """Take a proposal away. Raises UnknownRevisionError, HeadMovedError when it was changed since `tip`."""
+        with self._open() as repository:
+            self._at(repository, name, tip)
+            _check_free(repository, PROPOSALS + name)
+            delete_branch(repository, PROPOSALS + name, tip)
+
+    def close(self) -> None:
+        """End the process that reads objects."""
+        with self._lock:
+            if self._repository is not None:
+                self._repository.close()
+                self._repository = None
+
+    @contextmanager
+    def _open(self) -> Iterator[ConfigRepository]:
+        with self._lock:
+            if self._repository is None:
+                self._repository = ConfigRepository.open(self._root)
+            try:
+                yield self._repository
+            except BaseException:
+                self.close()  # it may be the handle that is wrong; the next question opens another one
+                raise
+
+    def _named(self, repository: ConfigRepository, name: str) -> Proposal:
+        head = self._head(repository)
+        for branch, tip in _branches(repository, PROPOSALS):
+            if branch == PROPOSALS + name and not repository.is_ancestor(tip, head):
+                return self._proposal(repository, branch, tip, head)
+        raise UnknownRevisionError(f"there is no proposal {name[:60]!r}")
+
+    def _at(self, repository: ConfigRepository, name: str, tip: str) -> Proposal:
+        found = self._named(repository, name)
+        if found.tip != tip:
+            raise HeadMovedError("the proposal was changed since you looked at it", hint="Look at it again.")
+        return found
+
+    def _head(self, repository: ConfigRepository) -> str:
+        head = repository.head()
+        if head.branch is None or head.sha is None:
+            raise UsageError("HEAD is on no branch with a commit")
+        return head.sha
+
+    def _proposal(self, repository: ConfigRepository, branch: str, tip: str, head: str) -> Proposal:
+        effect = self._effects.of(repository, head, tip)
+        newest = effect.commits[0]
+        reason = _reason(newest)
+        read = policies_of(effect.ours)
+        found = Proposal(
+            id=branch.removeprefix(PROPOSALS),
+            branch=branch,
+            tip=tip,
+            base=head,
+            authors=_authors(effect.commits),
+            subject=newest.subject,
+            reason=reason,
+            at=newest.authored_at,
+            plan=effect.planned,
+            diff=effect.diff,
+            files=effect.paths,
+            only_values=_only_values(effect),
+            approvals=approvals_of(repository, tip),
+            needs=strictest(read.policies, effect.planned),
+            refused=read.findings,
+            state=effect.flaw or "refused",
+            problem=effect.problem,
+        )
+        stands = effect.flaw is None and not read.findings
+        return self._judged(found, effect, newest) if stands else found
+
+    def _judged(self, found: Proposal, effect: Effect, newest: Commit) -> Proposal:
+        context = PolicyContext(
+            self._now(),
+            author=_written(found.author),
+            reason=found.reason,
+            trailers=_asked_trailers(newest),
+            approvals=tuple(_written(each.by) for each in found.counted),
+        )
+        judged = judge(effect.planned, policies_of(effect.ours).policies, context)
+        against = refused(judged)
+        state: ProposalState = "ready" if not against else "waiting" if found.missing else "refused"
+        return replace(found, plan=judged, refused=against, state=state)
+
+    def _prepared(self, repository: ConfigRepository, found: Proposal, by: Author) -> Prepared:
+        effect = self._effects.of(repository, found.base, found.tip)
+        if effect.flaw == "invalid":
+            raise FindingsError(found.problem, effect.findings)
+        if effect.flaw is not None:
+            raise MergeConflictError(
+                found.problem or "all of it is on the branch already", hint="Withdraw it."
+            )
+        unreadable = policies_of(effect.ours).findings
+        if unreadable:
+            raise FindingsError("the policies in kemudi.yaml cannot be read", unreadable)
+        trailers = [
+            *_asked_trailers(effect.commits[0]),
+            *(("Approved-by", _written(each.by)) for each in found.counted),
+        ]
+        branch = repository.head().branch
+        assert branch is not None  # noqa: S101  # `_head` has asked
+        return Prepared(
+            plan=found.plan,
+            diff=found.diff,
+            files=tuple(sorted(effect.contents)),
+            base=found.base,
+            branch=branch,
+            is_proposal=False,
+            message=compose(f"Merge: {found.subject}", found.reason, trailers, "merge"),
+            author=by,
+            warnings=effect.findings,
+            root=self._root,
+            prefix=repository.prefix,
+            contents=effect.contents,
+            merged=found.tip,
+        )
+
+    def _tidy(self, repository: ConfigRepository, branch: str, tip: str) -> None:
+        """Take the branch of what is in effect away, unless it has moved, or somebody has it checked out."""
+        try:
+            _check_free(repository, branch)
+            delete_branch(repository, branch, tip)
+        except ConflictError:
+            return
+
+
+def _branches(repository: ConfigRepository, start: str) -> Iterator[tuple[str, str]]:
+    """The branches with this start and one name behind it, and their commits."""
+    listed = repository.git.run("for-each-ref", "--format=%(refname) %(objectname)", f"refs/heads/{start}")
+    for line in listed.decode("utf-8", "replace").splitlines():
+        ref, _, tip = line.rpartition(" ")
+        branch = ref.removeprefix("refs/heads/")
+        if "/" not in branch.removeprefix(start):
+            yield branch, tip
+
+
+def _authors(commits: tuple[Commit, ...]) -> tuple[Author, ...]:
+    """The people behind some commits, each once. One whom git has without a name or an address is still somebody."""
+    found: dict[str, Author] = {}
+    for each in commits:
+        by = Author(each.author_name.strip() or "?", each.author_email.strip() or "?")
+        found.setdefault(by.email.casefold(), by)
+    return tuple(found.values())
+
+
+def _only_values(effect: Effect) -> bool:
+    layers = effect.ours.manifest.layers if effect.ours.manifest is not None else ()
+    return all(path.partition("/")[0] in layers for path in effect.paths)
+
+
+def _asked_trailers(commit: Commit) -> Trailers:
+    """The trailers of the proposal; not what is said of approvals there, for those are counted, not claimed."""
+    left_out = {TRAILER.casefold(), "approved-by"}
+    return tuple(each for each in trailers_of(commit.message) if each[0].casefold() not in left_out)
+
+
+def _reason(commit: Commit) -> str:
+    """Why. The subject says what, and is no reason."""
+    reason = reason_of(commit.message)
+    return "" if reason == commit.subject else reason
+
+
+def _written(person: Author) -> str:
+    return f"{person.name} <{person.email}>"
+
+
+def _check_free(repository: ConfigRepository, branch: str) -> None:
+    """Raise ConflictError for a branch that somebody has checked out, here or in another work tree."""
+    if repository.head().branch == branch:
+        raise ConflictError(f"the branch {branch} is checked out", hint="Switch to another branch.")
+    check_checked_out(repository.layout, branch)
