@@ -2,7 +2,6 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,6 @@ from typing import Final
 from kemudi.repo.formats import Commit
 from kemudi.repo.repository import ConfigRepository
 from kemudi.repo.worktree import WorkTree
-from kemudi.schema.errors import KemudiError
 from kemudi.schema.state import ConfigState
 
 _KEPT: Final = 12
@@ -61,23 +59,10 @@ class Desired:
         with self._lock:
             return self._open().resolve(name)
 
-    def tip(self, branch: str) -> str | None:
-        """The newest commit of a branch."""
-        with self._lock:
-            return self._open().branch_tip(branch)
-
     def commit(self, sha: str) -> Commit:
         """Who made a commit, when and why."""
         with self._lock:
             return self._open().commit_info(sha)
-
-    def contains(self, descendant: str, ancestor: str) -> bool:
-        """Whether a commit is another one or follows it; False when either is not here."""
-        with self._lock:
-            try:
-                return self._open().is_ancestor(ancestor, descendant)
-            except KemudiError:
-                return False
 
     def state(self, sha: str) -> ConfigState:
         """The config repo at a commit. Near one that was asked for lately it costs what differs."""
@@ -145,8 +130,3 @@ def layers_of(state: ConfigState, env: str) -> tuple[str, ...]:
     if state.manifest is None:
         raise KeyError(env)
     return state.manifest.environment(env).layers
-
-
-def joined(parts: Iterable[str]) -> str:
-    """Words for a search."""
-    return " ".join(parts).casefold()

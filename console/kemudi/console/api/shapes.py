@@ -132,10 +132,6 @@ class EnvironmentIn(Sent):
     env: str
 
 
-class MergeIn(Sent):
-    """Nothing more is needed."""
-
-
 class PlanOut(BaseModel):
     """A plan as `kemudi plan --format json` prints it, with its text and the diff that the commit will contain."""
 
