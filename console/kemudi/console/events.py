@@ -59,8 +59,8 @@ class Hub:
         """How many streams are open."""
         return len(self._waiting)
 
-    def publish(self, changed: Iterable[tuple[str, str, str]], revision: str, serial: int) -> None:
-        """Tell of rows (environment, key, category) that a board shows otherwise."""
+    def publish(self, changed: Iterable[tuple[str, str, str]], revision: str, serial: int = 0) -> None:
+        """Tell of rows (environment, key, category) that a board shows otherwise; 0: of something beside the board."""
         with self._lock:
             self._serial = max(self._serial, serial)
             for env, key, category in changed:
