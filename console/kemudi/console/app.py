@@ -14,9 +14,11 @@ from kemudi.console.access.guard import BodyTooLargeError, Guard
 from kemudi.console.api import changes as api_changes
 from kemudi.console.api import events as api_events
 from kemudi.console.api import operations as api_operations
+from kemudi.console.api import proposals as api_proposals
 from kemudi.console.api import settings as api_settings
 from kemudi.console.pages import (
     change,
+    changes,
     dashboard,
     frame,
     setting,
@@ -31,10 +33,10 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
 from kemudi.schema.errors import KemudiError
 
-PAGES = (site, sign_in, dashboard, settings_list, setting, change, switches, stop, sync)
+PAGES = (site, sign_in, dashboard, settings_list, setting, change, changes, switches, stop, sync)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
 
-API_GROUPS = (api_settings, api_changes, api_operations, api_events)
+API_GROUPS = (api_settings, api_changes, api_proposals, api_operations, api_events)
 """The same for the REST API."""
 
 

@@ -21,6 +21,7 @@ from kemudi.console.problems import ProblemError, not_found
 from kemudi.console.provenance import Provenance
 from kemudi.console.pushing import Pusher
 from kemudi.console.settings import ConsoleSettings
+from kemudi.console.waiting import Waiting
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
 from kemudi.repo.history import Entry
@@ -54,6 +55,7 @@ class Parts:
         templates: Jinja environments by language.
         provenance: Who set which value.
         writer: Plans and saves changes.
+        waiting: Proposals.
         pusher: Sends commits to the remote.
         log: For what is a bug.
     """
@@ -71,6 +73,7 @@ class Parts:
     templates: dict[str, Environment]
     provenance: Provenance
     writer: Writer
+    waiting: Waiting
     pusher: Pusher
     log: FilteringBoundLogger
 

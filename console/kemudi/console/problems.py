@@ -52,6 +52,13 @@ TYPES: Final[Mapping[str, tuple[str, str]]] = {
             "propose`), and let somebody approve it."
         ),
     ),
+    "proposal-open": (
+        N_("A proposal waits already"),
+        N_(
+            "`proposal` names one that changes the same setting. Look at it first; with `again: true` a "
+            "second one is made all the same."
+        ),
+    ),
     "refused": (
         N_("A policy refuses this"),
         N_("The policies of the config repo do not allow this change. `errors` names each rule."),

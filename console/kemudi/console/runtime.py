@@ -25,6 +25,7 @@ from kemudi.console.provenance import Provenance
 from kemudi.console.pushing import Pusher
 from kemudi.console.rendering import make_templates
 from kemudi.console.settings import ConsoleSettings
+from kemudi.console.waiting import Waiting
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
 from kemudi.web.server import HttpServer, listen
@@ -90,6 +91,8 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
         stack.callback(pusher.close)
         provenance = Provenance(settings.repo)
         stack.callback(provenance.close)
+        waiting = Waiting(settings.repo, gate, watch, hub, pusher)
+        stack.callback(waiting.close)
         watch.start()
         provenance.prepare(watch.board)
         pusher.resume(watch.board.branch)
@@ -106,7 +109,8 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             languages=languages,
             templates=make_templates(languages),
             provenance=provenance,
-            writer=Writer(desired, watch, pusher),
+            writer=Writer(desired, watch, pusher, waiting),
+            waiting=waiting,
             pusher=pusher,
             log=log,
         )

@@ -51,7 +51,7 @@ class Waiting:
             raise not_found()
         return found
 
-    def of(self, board: Board, places: set[tuple[str, str]]) -> Proposal | None:
+    def of(self, places: set[tuple[str, str]]) -> Proposal | None:
         """A proposal that changes one of these settings, whoever may see it. Raises KemudiError."""
         for each in self._proposals.all():
             if each.state != "empty" and places & {(change.env, change.key) for change in each.plan.changes}:
@@ -131,9 +131,12 @@ def touches(found: Proposal, env: str) -> bool:
 
 def _reach(board: Board, found: Proposal, role: Role) -> Iterator[tuple[Role, str, str | None]]:
     """Which role is needed where. What governs the rest (contracts, roles, policies) is decided by admins."""
-    changes = tuple(found.plan.changes)
-    if found.only_values and changes:
-        yield from dict.fromkeys((role, each.env, each.category) for each in changes)
+    manifest = board.state.manifest if board.state is not None else None
+    if found.only_values and found.files and manifest is not None:
+        for path in found.files:
+            layer, _, name = path.partition("/")
+            for env in manifest.environments_of(layer):
+                yield role, env, name.removesuffix(".yaml")
         return
     strict: Role = "viewer" if role == "viewer" else "admin"
     for env in board.environments:

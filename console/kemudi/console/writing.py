@@ -13,6 +13,7 @@ from kemudi.console.desired import Desired, layers_of
 from kemudi.console.problems import ProblemError, findings_as_errors
 from kemudi.console.pushing import Pusher
 from kemudi.console.values import checked
+from kemudi.console.waiting import Waiting, sees
 from kemudi.console.watch import Watch
 from kemudi.repo.changes import UNSET, ChangeRequest, Edit, Prepared, commit, prepare
 from kemudi.repo.errors import HeadMovedError
@@ -56,6 +57,7 @@ class Asked:
         reason: Why.
         expected: The revision that they saw; None: whatever is there now.
         propose: For somebody else to approve.
+        again: Propose though another proposal for the same setting waits.
         operation: Of the commit message: `set`, `rollback`, …
     """
 
@@ -65,6 +67,7 @@ class Asked:
     expected: str | None = None
     propose: bool = False
     operation: str = "set"
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +129,11 @@ class Saved:
 class Writer:
     """Plans and saves. One change at a time; several people may ask at once."""
 
-    def __init__(self, desired: Desired, watch: Watch, pusher: Pusher) -> None:
+    def __init__(self, desired: Desired, watch: Watch, pusher: Pusher, waiting: Waiting) -> None:
         self._desired = desired
         self._watch = watch
         self._pusher = pusher
+        self._waiting = waiting
         self._lock = threading.Lock()
         self._done: OrderedDict[str, Saved] = OrderedDict()
 
@@ -172,6 +176,8 @@ class Writer:
                     "approval-required",
                     "this cannot be saved directly here; propose it, for somebody to approve",
                 )
+            if asked.propose and not asked.again:
+                self._check_only_one(caller, board, prepared)
             try:
                 done = commit(prepared)
             except HeadMovedError:
@@ -179,6 +185,14 @@ class Writer:
             restart = tuple(sorted({each.key for each in prepared.plan.changes if each.requires_restart}))
             return Saved(done.revision, done.branch, done.changed, asked.propose, restart)
         raise ConflictError("the branch moves faster than the change can be made", hint="Try again.")
+
+    def _check_only_one(self, caller: Caller, board: Board, prepared: Prepared) -> None:
+        """Two open proposals for one setting are rarely what people want. Raises ProblemError for a second one."""
+        other = self._waiting.of({(each.env, each.key) for each in prepared.plan.changes})
+        if other is not None:
+            named = other.id if sees(caller, board, other) else None
+            detail = "a proposal for the same setting waits already"
+            raise ProblemError(409, "proposal-open", detail, proposal=named)
 
     def _prepare(self, caller: Caller, board: Board, asked: Asked) -> Prepared:
         state = self._state(board)

@@ -40,7 +40,7 @@ def routes_of(site: Any) -> list[APIRoute]:
 
 def path_of(route: APIRoute, env: str = "dev") -> str:
     key = "SYNC_PAUSED" if route.path.endswith(("/stop", "/go-on")) else "SYNC_TIMEOUT"
-    return route.path.format(env=env, key=key, name="validation")
+    return route.path.format(env=env, key=key, name="validation", id="set-sync-timeout-in-dev")
 
 
 def test_every_route_says_whom_it_lets_in(site):
@@ -70,6 +70,8 @@ def test_the_table_of_roles_and_routes(site):
     site.repo.roles(*GRANTS)
     site.repo.policies({"rule": "break-glass", "environments": ["dev"], "keys": ["SYNC_PAUSED"]})
     site.refresh()
+    change = {"env": "dev", "changes": [{"key": "SYNC_TIMEOUT", "value": 900}], "mode": "propose"}
+    assert site.sign_in().api("POST", "/changes", change).status_code == 202
     people = {"viewer": VIEWER, "editor": EDITOR, "approver": Person("a", "Approver", "approver@example.org")}
     order = ("viewer", "editor", "approver", "admin")
     for role, person in people.items():
@@ -121,6 +123,7 @@ def test_the_viewer_has_no_form_that_writes(site):
         "/e/dev/settings",
         "/e/dev/settings/SYNC_PAUSED",
         "/e/dev/switches",
+        "/e/dev/changes",
         "/e/dev/sync",
     ):
         page = browser.get(path).text
@@ -128,7 +131,7 @@ def test_the_viewer_has_no_form_that_writes(site):
             part.split('action="')[1].split('"')[0] for part in page.split("<form")[1:] if "post" in part[:30]
         ]
         assert set(posts) == {"/preferences", "/sign-out"}, path
-        assert "/change" not in page
+        assert '/change"' not in page
 
 
 @pytest.mark.parametrize(

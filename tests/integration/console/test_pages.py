@@ -18,6 +18,7 @@ PAGES = (
     CHANGE,
     "/e/dev/settings/NEO4J_PASSWORD/change",
     "/e/dev/switches",
+    "/e/dev/changes?show=all",
     "/e/dev/sync",
 )
 

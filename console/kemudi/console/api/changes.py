@@ -93,7 +93,14 @@ class _Handlers:
         board = self._parts.watch.refresh(ask=False)
         self._parts.environment(board, caller, body.env)
         asked = self._asked(
-            caller, board, body.env, body.changes, body.reason, propose=body.mode == "propose", bulk=True
+            caller,
+            board,
+            body.env,
+            body.changes,
+            body.reason,
+            propose=body.mode == "propose",
+            bulk=True,
+            again=body.again,
         )
 
         def work() -> Response:
@@ -140,6 +147,7 @@ class _Handlers:
         *,
         propose: bool = False,
         bulk: bool = False,
+        again: bool = False,
     ) -> Asked:
         wanted: list[Wanted] = []
         for each in changes:
@@ -147,7 +155,7 @@ class _Handlers:
             value = Secret(each.value) if row.spec.sensitive else each.value
             wanted.append(Wanted(row.key, value, each.unset, each.layer or ""))
         operation = "bulk" if bulk and len(wanted) > 1 else "set"
-        return Asked(env, tuple(wanted), reason, board.head, propose, operation)
+        return Asked(env, tuple(wanted), reason, board.head, propose, operation, again)
 
     def _saved(self, request: Request, caller: Caller, board: Board, asked: Asked) -> Response:
         keys = ", ".join(each.key for each in asked.changes)

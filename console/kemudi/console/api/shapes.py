@@ -107,6 +107,7 @@ class ChangesIn(PlanIn):
     """What to change, in one commit."""
 
     mode: Literal["commit", "propose"] = "commit"
+    again: bool = Field(default=False, description="Propose though a proposal for the same setting waits.")
 
 
 class RollbackIn(Sent):
@@ -132,6 +133,12 @@ class EnvironmentIn(Sent):
     env: str
 
 
+class TipIn(Sent):
+    """Which commit of a proposal is meant: the one that was read."""
+
+    revision: str = Field(pattern="^[0-9a-f]{40}$")
+
+
 class PlanOut(BaseModel):
     """A plan as `kemudi plan --format json` prints it, with its text and the diff that the commit will contain."""
 
@@ -151,6 +158,41 @@ class ChangeOut(BaseModel):
     branch: str
     pushed: bool | None
     requires_restart: list[str]
+
+
+class ApprovalOut(BaseModel):
+    """Who approved, and when."""
+
+    by: str
+    at: str
+
+
+class ProposalOut(BaseModel):
+    """A change that waits, held against the branch as it is now."""
+
+    id: str
+    state: Literal["waiting", "ready", "refused", "conflict", "invalid", "empty"]
+    revision: str = Field(description="Its commit; to be sent with an approval or a merge.")
+    branch: str
+    author: str
+    subject: str
+    reason: str
+    at: str
+    plan: dict[str, Any]
+    text: str
+    diff: str
+    approvals: list[ApprovalOut] = Field(description="Of this commit.")
+    missing: int = Field(description="How many approvals are missing.")
+    refused: list[dict[str, Any]] = Field(description="What the policies hold against it.")
+    problem: str | None = Field(description="Why it does not fit any more.")
+    requires_restart: list[str]
+
+
+class ProposalPage(BaseModel):
+    """The changes that wait."""
+
+    items: list[ProposalOut]
+    revision: str | None
 
 
 def setting_out(row: Row, origin: Entry | None) -> SettingOut:

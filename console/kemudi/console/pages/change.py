@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from kemudi.console.access.gate import GatedRoute, Signed, needs
+from kemudi.console.access.gate import GatedRoute, Signed, current_caller, needs
 from kemudi.console.access.people import Caller
 from kemudi.console.board import Board, Row, as_text
 from kemudi.console.desired import layers_of
@@ -18,9 +18,13 @@ from kemudi.console.problems import ProblemError
 from kemudi.console.values import InvalidValueError, from_text
 from kemudi.console.wording import complaint
 from kemudi.console.writing import Asked, Preview, Wanted, reach
+from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
+from kemudi.repo.proposals import Proposal
 from kemudi.schema.errors import ConflictError, FindingsError, KemudiError
 from kemudi.schema.secret import Secret
+
+_ASKED_BACK = frozenset({"approval-required", "proposal-open"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +107,17 @@ class _Handlers:
             sent.get("once") or _once(),
         )
         action = sent.get("action", "preview")
-        if action not in {"commit", "propose"}:
+        if action not in {"commit", "propose", "propose-again"}:
             return self._previewed(request, caller, board, row, form)
         try:
-            saved = self._parts.writer.save(
-                caller, board, self._asked(row, form, propose=action == "propose"), once=form.once
-            )
+            saved = self._parts.writer.save(caller, board, self._asked(row, form, action), once=form.once)
         except (KemudiError, ProblemError, InvalidValueError) as error:
             self._parts.note(request, "change", "refused", env=env, key=key, detail=type(error).__name__)
             return self._explained(request, caller, row, form, error)
         detail = saved.revision[:12] if saved.changed else "nothing to change"
         self._parts.note(request, action, "done", env=env, key=key, detail=detail)
+        if saved.proposed and saved.changed:
+            return see_other(f"/e/{env}/changes/{saved.branch.removeprefix(PROPOSALS)}")
         return see_other(f"/e/{env}/settings/{key}")
 
     def _previewed(
@@ -152,8 +156,10 @@ class _Handlers:
             hint = f" {error.hint}" if error.hint else ""
             status = 409 if isinstance(error, ConflictError) else 422
             return self._page(request, board, now, form, status=status, failed=f"{error}.{hint}")
-        if isinstance(error, ProblemError) and error.name == "approval-required":
-            return self._page(request, board, now, form, status=403, failed=words.gettext(error.title))
+        if isinstance(error, ProblemError) and error.name in _ASKED_BACK:
+            return self._page(
+                request, board, now, form, status=error.status, failed=words.gettext(error.title)
+            )
         raise error
 
     def _page(
@@ -185,6 +191,7 @@ class _Handlers:
             direct=preview.direct if preview is not None else True,
             reason_required=preview.needs.reason_required if preview is not None else False,
             layers=layers_of(state, row.env) if state is not None else (),
+            others=self._others(request, row, board),
             reach=reach(state, row.env) if state is not None else {},
             **context,
         )
@@ -204,15 +211,22 @@ class _Handlers:
             text=preview.text,
         )
 
-    def _asked(self, row: Row, form: Form, *, propose: bool = False) -> Asked:
+    def _asked(self, row: Row, form: Form, action: str = "commit") -> Asked:
         value = from_text(row.spec, form.value)
         wanted = Wanted(row.key, Secret(value) if row.spec.sensitive else value, layer=form.layer)
-        return Asked(row.env, (wanted,), form.reason, form.expected or None, propose)
+        propose, again = action != "commit", action == "propose-again"
+        return Asked(row.env, (wanted,), form.reason, form.expected or None, propose, again=again)
 
     def _row(self, request: Request, caller: Caller, board: Board, env: str, key: str) -> Row:
         row = self._parts.row(board, caller, env, key)
         self._parts.gate.require(request, "editor", env, row.category)
         return row
+
+    def _others(self, request: Request, row: Row, board: Board) -> list[Proposal]:
+        """Proposals that wait for this very setting."""
+        place = (row.env, row.key)
+        found = self._parts.waiting.shown(current_caller(request), board)
+        return [each for each in found if place in {(change.env, change.key) for change in each.plan.changes}]
 
     def _top(self, board: Board, env: str) -> str:
         """The environment's own layer: where a change reaches nobody else."""

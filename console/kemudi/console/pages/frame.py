@@ -1,6 +1,7 @@
 """What every page has around it: menu, environment switch, chain state, banners, who is signed in."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,6 +20,8 @@ from kemudi.console.languages import Language, choose
 from kemudi.console.parts import Parts
 from kemudi.console.pushing import Pending
 from kemudi.console.rendering import fragment_only
+from kemudi.console.waiting import touches
+from kemudi.repo.proposals import Proposal
 
 THEME_COOKIE: Final = "kemudi_theme"
 THEMES: Final = ("auto", "light", "dark")
@@ -56,6 +59,7 @@ class Frame:
     csrf: str
     overrides: tuple[Any, ...]
     pending: tuple[Pending, ...]
+    proposed: Mapping[str, tuple[Proposal, ...]]
 
 
 def language_of(request: Request, parts: Parts) -> Language:
@@ -96,6 +100,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
     here = parts.environment(board, caller, env)
     rows = visible(here, caller)
     chain = chain_of(board, here)
+    proposals = [each for each in parts.waiting.shown(caller, board) if touches(each, env)]
     drifted = sum(row.state == "drift" for row in rows)
     menu = (
         Entry("dashboard", "", None),
@@ -105,6 +110,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
             "/switches",
             sum(row.spec.type == "boolean" and not row.spec.sensitive for row in rows),
         ),
+        Entry("changes", "/changes", len(proposals) or None),
         Entry("sync", "/sync", drifted or None),
     )
     return Frame(
@@ -121,7 +127,17 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
         csrf=csrf_token(caller.session) if caller.session else "",
         overrides=tuple(row for row in rows if row.state == "override"),
         pending=parts.pusher.pending,
+        proposed=_by_key(proposals, env),
     )
+
+
+def _by_key(proposals: Sequence[Proposal], env: str) -> Mapping[str, tuple[Proposal, ...]]:
+    """The proposals that change each setting of an environment."""
+    found: defaultdict[str, tuple[Proposal, ...]] = defaultdict(tuple)
+    for each in proposals:
+        for key in {change.key for change in each.plan.changes if change.env == env}:
+            found[key] = (*found[key], each)
+    return dict(found)
 
 
 def see_other(path: str) -> RedirectResponse:
