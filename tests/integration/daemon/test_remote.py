@@ -103,7 +103,7 @@ def test_a_remote_that_is_away_is_named_and_what_is_mirrored_is_served(
     away.rename(remote)
     newer = push({"base/sync.yaml": "SYNC_BATCH_SIZE: 2\n"})
     kit.eventually(lambda: second.applied() == newer)
-    assert ("Source", "FetchFailed") not in second.conditions()
+    kit.eventually(lambda: ("Source", "FetchFailed") not in second.conditions())
 
 
 def test_a_force_push_is_held_until_it_is_accepted(push: Any, repo: Any, mirrored: Any, kit: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from kemudi.daemon.attempt import Stopped
 from kemudi.daemon.commits import CommitStates
 from kemudi.daemon.trigger import Cause, Hints
-from kemudi.daemon.worktree import WorkTreeView
+from kemudi.daemon.worktree import SETTLE_SECONDS, WorkTreeView
 from kemudi.repo.repository import ConfigRepository
 
 
@@ -90,10 +90,14 @@ def test_a_bad_save_is_refused_and_the_next_good_one_served(
 def test_a_file_that_is_being_written_is_not_served_half(
     repo: Any, settings: Any, locals_: Any, reader: Any, kit: Any
 ) -> None:
-    """A writer that truncates and takes its time: readers see the old value, then the new one."""
+    """A writer that truncates and is done within the time that the daemon waits: the old value, then the new one.
+
+    A machine may stop the writer for longer; then what it left may be served, and only that.
+    """
     repo.commit(kit.files() | {"base/sync.yaml": "SYNC_BATCH_SIZE: 100\nSYNC_TIMEOUT: 10\n"})
     locals_(replace(settings, mode="worktree", poll_seconds=0.02)).start()
     seen: set[tuple[int, int]] = set()
+    slow: set[tuple[int, int]] = set()
     done = threading.Event()
 
     def watch() -> None:
@@ -106,15 +110,18 @@ def test_a_file_that_is_being_written_is_not_served_half(
     try:
         for number in range(101, 111):
             with (repo.path / "base" / "sync.yaml").open("w") as file:
+                began = time.monotonic()
                 file.write(f"SYNC_BATCH_SIZE: {number}\n")
                 file.flush()
-                time.sleep(0.01)
+                time.sleep(SETTLE_SECONDS / 3)
                 file.write(f"SYNC_TIMEOUT: {number - 90}\n")
+            if time.monotonic() - began > SETTLE_SECONDS:
+                slow |= {(number, 3600), (1000, 3600)}  # the contract's defaults for what is not there yet
             kit.eventually(lambda number=number: reader.values()["SYNC_BATCH_SIZE"] == number)
     finally:
         done.set()
         watcher.join()
-    assert {batch - timeout for batch, timeout in seen} == {90}
+    assert {batch - timeout for batch, timeout in seen - slow} == {90}
 
 
 def test_a_detached_head_holds_the_last_good_until_a_branch_is_checked_out(
