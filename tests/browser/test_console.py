@@ -1,8 +1,12 @@
 """The console in Chromium: live rows, the dialog, the keyboard, themes, languages, and no script of anybody else."""
 
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+
+from kemudi.repo.changes import ChangeRequest, Edit, apply
+from kemudi.repo.people import Author
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
 
@@ -14,6 +18,7 @@ PAGES = (
     "/e/dev/settings/NEO4J_URI/change?value=bolt://other:7687",
     "/e/prod/settings/NEO4J_PASSWORD/change",
     "/e/dev/switches",
+    "/e/dev/changes",
     "/e/dev/sync",
 )
 
@@ -147,3 +152,23 @@ def test_markup_in_a_value_stays_text(kemudi, visit):
     made.page.goto(f"{kemudi.console}/e/staging/settings/NEO4J_USER")
     made.page.get_by_role("link", name="Change staging").click()
     made.page.locator("dialog input[name=value]").wait_for()
+
+
+def test_a_proposal_is_read_and_put_into_effect(kemudi, visit):
+    """Seen in the row, clean by axe in both languages and themes; one press makes the merge commit."""
+    request = ChangeRequest(
+        (Edit("staging", "CACHE_TTL", 77),), "Try it", Author("Other", "other@example.org"), propose=True
+    )
+    done = apply(Path(kemudi.endpoints["repo"]), request)
+    path = f"/e/staging/changes/{done.branch.removeprefix('kemudi/')}"
+    for language, scheme in (("id", "dark"), ("en", "light")):
+        page = visit(language=language, scheme=scheme).page
+        for each in ("/e/staging/changes?show=all", path):
+            page.goto(kemudi.console + each)
+            assert violations(page) == [], each
+    page.goto(f"{kemudi.console}/e/staging/settings?q=cache_ttl")
+    page.locator("#row-CACHE_TTL").get_by_role("link", name="change proposed").click()
+    page.get_by_role("button", name="Put into effect").click()
+    page.get_by_text("No change waits here").wait_for()
+    assert kemudi.git("show", "HEAD:staging/performance.yaml").count("CACHE_TTL: 77") == 1
+    assert kemudi.git("log", "-1", "--format=%s") == "Merge: Set CACHE_TTL in staging"

@@ -79,7 +79,8 @@ async function send(form, button) {
     dialog.close();
     stalePage = true;
     await pump();
-    if (!openerRow) location.assign(answer.url);
+    // What was proposed is not in the row yet; its own page tells what comes next.
+    if (!openerRow || answer.url.includes("/changes/")) location.assign(answer.url);
     return;
   }
   if (!show(await answer.text())) location.assign(target);
