@@ -317,7 +317,16 @@ def test_the_reference_names_every_condition_reason_metric_and_route() -> None:
     metrics = Metrics()
     names = {line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# TYPE")}
     names = {name.removesuffix("_created") for name in names if not name.endswith("_created")}
-    routes = ("/status", "/wait", "/drift", "/reconcile", "/accept-rewrite", "/pause", "/overrides", "/hooks/git")
+    routes = (
+        "/status",
+        "/wait",
+        "/drift",
+        "/reconcile",
+        "/accept-rewrite",
+        "/pause",
+        "/overrides",
+        "/hooks/git",
+    )
     for word in [*Reason, *ConditionType, *names, *routes, "/healthz", "/readyz", "/metrics"]:
         assert f"`{word}`" in text, word
 
