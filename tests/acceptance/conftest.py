@@ -99,7 +99,7 @@ class Up:
 def running_up(folder: Path, *arguments: str) -> Iterator[Up]:
     """`kemudi up --json` in a folder of its own, stopped by SIGINT as Ctrl-C does."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = 20000 + (os.getpid() * 7) % 30000
+    port = 20000 + (os.getpid() * 7) % 12000  # below the ports of outgoing connections
     log = folder / "up.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(

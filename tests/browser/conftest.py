@@ -76,13 +76,13 @@ class Visit:
     wrong: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kemudi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kemudi]:
     folder = tmp_path_factory.mktemp("up")
     env = {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")}
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
-            [KEMUDI, "up", "--json", "--port", str(20000 + (os.getpid() * 11) % 30000)],
+            [KEMUDI, "up", "--json", "--port", str(10000 + (os.getpid() * 11) % 9000)],
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=folder,
@@ -99,8 +99,9 @@ def kemudi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kemudi]:
         process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Ends with its module: Playwright leaves a running event loop in this thread, which others cannot work with."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
