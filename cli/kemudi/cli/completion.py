@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kemudi.schema.errors import KemudiError
-from kemudi.schema.state import ConfigState
+
+if TYPE_CHECKING:  # every command imports this module, and few of them read the settings
+    from kemudi.schema.state import ConfigState
 
 
 def environments(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -32,7 +35,7 @@ def settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
     return [key for key in keys if key.startswith(incomplete.upper())]
 
 
-def _state(ctx: click.Context) -> ConfigState | None:
+def _state(ctx: click.Context) -> "ConfigState | None":
     from kemudi.cli.workspace import open_workspace
 
     path = ctx.params.get("repo") or os.environ.get("KEMUDI_REPO") or "."

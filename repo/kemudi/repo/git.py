@@ -11,10 +11,13 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from kemudi.repo.errors import (
     GitFailedError,
@@ -31,6 +34,7 @@ TIME_LIMIT_SECONDS: Final = 30.0
 SHA: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
 NO_COMMIT: Final = "0" * 40
 
+_READ_BYTES: Final = 1 << 18
 _HARDENED: Final = (
     "--no-pager",
     "--literal-pathspecs",
@@ -182,6 +186,52 @@ class Git:
             argv, name=arguments[0], data=data, extra=extra, time_limit_seconds=limit, inherited=inherited
         )
 
+    @contextlib.contextmanager
+    def reading(
+        self, *arguments: str, data: bytes = b"", time_limit_seconds: float
+    ) -> Iterator[BufferedReader]:
+        """What a sub-command writes, while it writes it; `data` is all that it is told.
+
+        It is ended when the block ends early. For this portion's own modules. Raises as `run`, at the end.
+        """
+        late = threading.Event()
+        # Its input is a file: git never waits for us to write while we wait for it.
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as told:
+            given.write(data)
+            given.seek(0)
+            with subprocess.Popen(
+                self.argv(*arguments),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=told,
+                bufsize=_READ_BYTES,
+                env=environment(),
+                start_new_session=True,
+            ) as process:
+
+                def end() -> None:
+                    late.set()
+                    process.kill()
+
+                timer = threading.Timer(time_limit_seconds, end)
+                timer.daemon = True
+                timer.start()
+                try:
+                    yield cast("BufferedReader", process.stdout)
+                    process.wait()
+                except BaseException:
+                    process.kill()
+                    if late.is_set():
+                        raise _too_long(arguments[0], time_limit_seconds) from None
+                    raise
+                finally:
+                    timer.cancel()
+            if late.is_set():
+                raise _too_long(arguments[0], time_limit_seconds)
+            if process.returncode:
+                told.seek(0)
+                raise failure(arguments[0], process.returncode, told.read().decode("utf-8", "replace"))
+
     def _text(self, *arguments: str) -> str:
         return self.run(*arguments).decode("utf-8", "replace").strip()
 
@@ -219,11 +269,15 @@ def run(
         except BaseException as error:
             _end(process)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise GitTimeoutError(f"git {name} took more than {time_limit_seconds:g} s") from None
+                raise _too_long(name, time_limit_seconds) from None
             raise
     if process.returncode:
         raise failure(name, process.returncode, err.decode("utf-8", "replace"))
     return out
+
+
+def _too_long(name: str, limit_seconds: float) -> GitTimeoutError:
+    return GitTimeoutError(f"git {name} took more than {limit_seconds:g} s")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,14 +6,18 @@ commit there stays the one that is responsible; only what no parent has is the m
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Literal, NamedTuple
 
-from kemudi.repo.history_log import Step, Touched
+from kemudi.repo.history_log import TIME_LIMIT_SECONDS, Step, Touched
 from kemudi.repo.history_values import (
     DEFAULT_LAYER,
     NO_DEFAULT,
+    Content,
+    Line,
     Reader,
     Values,
+    changed_keys,
     contract_defaults,
     layer_of,
     line_of,
@@ -28,10 +32,14 @@ RowKind = Literal["add", "change", "remove", "move", "taken", "left"]
 
 
 class FileState(NamedTuple):
-    """The settings of one file at one commit: their stored values, and the number of the commit of each."""
+    """The settings of one file at one commit: their stored values, and the number of the commit of each.
+
+    `lines` is what is known of the file's lines, where it was read already.
+    """
 
     values: Values
     origins: dict[str, int]
+    lines: list[Line] | None = None
 
 
 State = dict[str, FileState]
@@ -79,14 +87,19 @@ class Builder:
             for parent in step.parents:
                 waiting[parent] = waiting.get(parent, 0) + 1
         waiting[keep] = waiting.get(keep, 0) + 1
-        for start in range(0, len(steps), _WINDOW):
-            window = steps[start : start + _WINDOW]
-            contents = self._contents(window)
+        windows = [steps[start : start + _WINDOW] for start in range(0, len(steps), _WINDOW)]
+        wanted = [self._blobs(window) for window in windows]
+        contents = self.objects.stream(
+            list(chain.from_iterable(wanted)), limit=READ_BYTES, time_limit_seconds=TIME_LIMIT_SECONDS
+        )
+        for window, blobs in zip(windows, wanted, strict=True):
+            held = dict(zip(blobs, contents, strict=False))
             for step in window:
-                yield from self._step(step, contents, waiting)
+                yield from self._step(step, held, waiting)
 
-    def _contents(self, steps: Iterable[Step]) -> dict[str, bytes]:
-        wanted = list(
+    def _blobs(self, steps: Iterable[Step]) -> list[str]:
+        """The files that some steps need, each once."""
+        return list(
             dict.fromkeys(
                 each.blob
                 for step in steps
@@ -94,24 +107,25 @@ class Builder:
                 if each.blob is not None and self._relative(each.path) is not None
             )
         )
-        return dict(zip(wanted, self.objects.blobs(wanted, limit=READ_BYTES), strict=True))
 
     def _step(self, step: Step, contents: Mapping[str, bytes], waiting: dict[str, int]) -> Iterator[Row]:
         number = self.numbers[step.sha]
         parents = [self.states.get(parent, {}) for parent in step.parents]
         first = parents[0] if parents else {}
         blobs = self._changed(step.touched)
-        changed = {path: self._read(path, blob, contents) for path, blob in blobs.items()}
-        rows = list(
-            _rows(number, first, parents[1:], {path: new for path, new in changed.items() if new is not None})
-        )
+        changed: dict[str, Content] = {}
+        for path, blob in blobs.items():
+            content = self._read(path, blob, contents, first.get(path))
+            if content is not None:
+                changed[path] = content
+        rows = list(_rows(number, first, parents[1:], changed))
         for parent in step.parents:
             waiting[parent] -= 1
             if not waiting[parent]:
                 self.states.pop(parent, None)
         # The last child takes the state over; the parent's is needed by nobody else.
         mine = first if step.parents and not waiting[step.parents[0]] else dict(first)
-        _apply(mine, rows)
+        _apply(mine, rows, changed)
         self.states[step.sha] = mine
         yield from (_placed(row, blobs, contents) for row in rows)
 
@@ -132,15 +146,17 @@ class Builder:
                     return rest
         return None
 
-    def _read(self, path: str, blob: str | None, contents: Mapping[str, bytes]) -> Values | None:
+    def _read(
+        self, path: str, blob: str | None, contents: Mapping[str, bytes], before: FileState | None
+    ) -> Content | None:
         if blob is None:
-            return {}
+            return Content({})
         if layer_of(path) != DEFAULT_LAYER:
-            return self._reader.values(contents[blob])
+            return self._reader.content(contents[blob], before and Content(before.values, before.lines))
         defaults, said = contract_defaults(contents[blob])
         for key, sensitive in said.items():
             self.said.setdefault(key, set()).add(sensitive)
-        return defaults
+        return None if defaults is None else Content(defaults)
 
 
 def prefixes(steps: Iterable[Step], present: str) -> tuple[str, ...]:
@@ -159,12 +175,13 @@ def _manifest(prefix: str) -> str:
     return f"{prefix}/{MANIFEST}" if prefix else MANIFEST
 
 
-def _rows(number: int, first: State, others: list[State], changed: Mapping[str, Values]) -> Iterator[Row]:
+def _rows(number: int, first: State, others: list[State], changed: Mapping[str, Content]) -> Iterator[Row]:
     added: list[tuple[str, str]] = []
     removed: list[tuple[str, str]] = []
-    for path, new in sorted(changed.items()):
-        old = first[path].values if path in first else {}
-        for key in sorted({key for key, _ in new.items() ^ old.items()}):
+    for path, content in sorted(changed.items()):
+        held = first.get(path)
+        old, new = held.values if held is not None else {}, content.values
+        for key in changed_keys(Content(old, held.lines if held is not None else None), content):
             origin = _taken_from(others, path, key, new.get(key))
             if origin is not None:
                 yield Row(number, key, path, "taken", old.get(key), new.get(key), origin, None, 1)
@@ -174,7 +191,8 @@ def _rows(number: int, first: State, others: list[State], changed: Mapping[str, 
                 removed.append((key, path))
             else:
                 yield Row(number, key, path, "change", old[key], new[key], number, None, 1)
-    yield from _moves(number, first, changed, added, removed)
+    if added or removed:
+        yield from _moves(number, first, changed, added, removed)
 
 
 def _taken_from(others: list[State], path: str, key: str, value: str | None) -> int | None:
@@ -190,7 +208,7 @@ def _taken_from(others: list[State], path: str, key: str, value: str | None) -> 
 def _moves(
     number: int,
     first: State,
-    changed: Mapping[str, Values],
+    changed: Mapping[str, Content],
     added: list[tuple[str, str]],
     removed: list[tuple[str, str]],
 ) -> Iterator[Row]:
@@ -200,7 +218,7 @@ def _moves(
         left.setdefault(key, []).append(path)
     # Pairs within a layer are made first: a line that went elsewhere leaves nothing to a copy in another layer.
     for key, path in sorted(added, key=lambda each: not _near(left.get(each[0], ()), each[1])):
-        new = changed[path][key]
+        new = changed[path].values[key]
         source = _source(left.get(key, []), first, key, path, new)
         if source is None:
             yield Row(number, key, path, "add", None, new, number, None, 1)
@@ -230,23 +248,21 @@ def _near(paths: Iterable[str], path: str) -> list[str]:
     return [each for each in paths if layer_of(each) == layer_of(path)]
 
 
-def _apply(state: State, rows: Iterable[Row]) -> None:
-    fresh: dict[str, FileState] = {}
+def _apply(state: State, rows: Iterable[Row], changed: Mapping[str, Content]) -> None:
+    origins: dict[str, dict[str, int]] = {}
     for row in rows:
-        file = fresh.get(row.path)
-        if file is None:
+        mine = origins.get(row.path)
+        if mine is None:
             held = state.get(row.path)
-            file = FileState(dict(held.values), dict(held.origins)) if held is not None else FileState({}, {})
-            fresh[row.path] = file
+            mine = origins[row.path] = dict(held.origins) if held is not None else {}
         if row.new is None:
-            file.values.pop(row.key, None)
-            file.origins.pop(row.key, None)
+            mine.pop(row.key, None)
         else:
-            file.values[row.key] = row.new
-            file.origins[row.key] = row.origin
-    for path, file in fresh.items():
-        if file.values:
-            state[path] = file
+            mine[row.key] = row.origin
+    for path, content in changed.items():
+        if content.values:
+            known = origins[path] if path in origins else state[path].origins
+            state[path] = FileState(content.values, known, content.lines)
         else:
             state.pop(path, None)
 

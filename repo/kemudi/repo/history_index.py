@@ -210,7 +210,9 @@ class Index:
         database.executemany(
             "DELETE FROM tip WHERE path = ?", [(path,) for path in before.keys() - after.keys()]
         )
-        changed = [(path, json.dumps(file)) for path, file in after.items() if before.get(path) is not file]
+        changed = [
+            (path, json.dumps(file[:2])) for path, file in after.items() if before.get(path) is not file
+        ]
         database.executemany("INSERT OR REPLACE INTO tip VALUES (?, ?)", changed)
         facts = {
             "tip": head,

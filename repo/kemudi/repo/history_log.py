@@ -1,13 +1,17 @@
 """The log of a repository as steps: each commit with the files that it changed against its first parent."""
 
 from collections.abc import Iterator
+from io import BufferedReader
+from itertools import islice
 from typing import Final, NamedTuple
 
 from kemudi.repo.git import Git, check_sha
 from kemudi.schema.errors import UnavailableError
 
-_TIME_LIMIT_SECONDS: Final = 900.0
-_FIELDS: Final = 7
+TIME_LIMIT_SECONDS: Final = 900.0
+"""For reading a whole history."""
+
+_FIELDS: Final = 6
 _START: Final = b"\x02"
 # Said in full, so that no configuration of the repository changes the answer.
 _ARGUMENTS: Final = (
@@ -60,28 +64,39 @@ def steps(git: Git, head: str, *, without: str | None = None) -> list[Step]:
     Raises GitFailedError, also when `without` is not there any more.
     """
     excluded = (f"^{check_sha(without)}",) if without is not None else ()
-    out = git.run(*_ARGUMENTS, check_sha(head), *excluded, "--", time_limit_seconds=_TIME_LIMIT_SECONDS)
-    return list(_parsed(out.split(b"\0")))
+    reading = git.reading(
+        *_ARGUMENTS, check_sha(head), *excluded, "--", time_limit_seconds=TIME_LIMIT_SECONDS
+    )
+    with reading as output:
+        return list(_parsed(_tokens(output)))
 
 
-def _parsed(tokens: list[bytes]) -> Iterator[Step]:
-    position, end = 0, len(tokens)
-    while position < end:
-        head = tokens[position].lstrip(b"\n")
+def _tokens(output: BufferedReader) -> Iterator[bytes]:
+    """What stands between the zeros, while git is still writing; an empty one at the end."""
+    rest = b""
+    while part := output.read1():
+        *whole, rest = (rest + part).split(b"\0")
+        yield from whole
+    yield rest
+
+
+def _parsed(tokens: Iterator[bytes]) -> Iterator[Step]:
+    token = next(tokens, None)
+    while token is not None:
+        head = token.lstrip(b"\n")
         if not head:
-            position += 1
+            token = next(tokens, None)
             continue
         if not head.startswith(_START):
             raise UnavailableError("git log answers in a form that is not known")
-        fields = tokens[position + 1 : position + _FIELDS]
-        position += _FIELDS
-        touched = []
-        while position < end and tokens[position].lstrip(b"\n").startswith(b":"):
-            touched.append(_touched(tokens[position].lstrip(b"\n"), tokens[position + 1]))
-            position += 2
         parents, authored, committed, name, email, message = (
-            each.decode("utf-8", "replace") for each in fields
+            each.decode("utf-8", "replace") for each in islice(tokens, _FIELDS)
         )
+        touched = []
+        token = next(tokens, None)
+        while token is not None and (facts := token.lstrip(b"\n")).startswith(b":"):
+            touched.append(_touched(facts, next(tokens)))
+            token = next(tokens, None)
         yield Step(
             head[1:].decode(),
             tuple(parents.split()),

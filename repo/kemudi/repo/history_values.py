@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 from functools import lru_cache
-from typing import Any, Final
+from itertools import compress
+from operator import is_not
+from typing import Any, Final, NamedTuple
 
 from kemudi.schema.documents import JSON, read_document
 from kemudi.schema.envelope import is_sealed
@@ -19,6 +21,7 @@ NO_DEFAULT: Final = ""
 
 DEFAULT_LAYER: Final = "default"
 
+_PLAIN: Final = re.compile(rb"([A-Z][A-Z0-9_]*): (-?[1-9][0-9]{0,14}|0|true|false)")
 _PAIR: Final = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*): +(.*)")
 _NOTHING: Final = re.compile(rb" *(?:#.*)?")
 _EXACT: Final = re.compile(rb"-?[1-9][0-9]{0,14}|0|true|false")
@@ -34,24 +37,40 @@ Line = tuple[str, str] | tuple[()]
 _OTHER: Final = (_UNKNOWN, _UNKNOWN)
 
 
+class Content(NamedTuple):
+    """What a file of values says. `lines`: what each line says, where every line stands for itself."""
+
+    values: Values
+    lines: list[Line] | None = None
+
+
 class Reader:
     """Reads files of values. Keeps what single lines meant: most lines of a history are old friends."""
 
     def __init__(self) -> None:
         self._lines: dict[bytes, Line] = {}
 
-    def values(self, data: bytes) -> Values | None:
-        """The stored form of every value of a file of values, None for a file that cannot be read."""
+    def content(self, data: bytes, before: Content | None = None) -> Content | None:
+        """The stored form of every value of a file of values, None for a file that cannot be read.
+
+        `before` is what the file said earlier: where only values changed, they are put in its place.
+        """
         lines = data.split(b"\n")
-        meant = list(map(self._lines.get, lines))
+        meant: list[Any] = list(map(self._lines.get, lines))
         while None in meant:
             place = meant.index(None)
             meant[place] = self._meant(lines[place])
+        fresh = (
+            _fresh_values(before.lines, meant) if before is not None and before.lines is not None else None
+        )
+        if before is not None and fresh is not None:
+            return Content(before.values | fresh, meant)
         pairs = [each for each in meant if each]
         found = dict(pairs)
         if len(found) == len(pairs) and _UNKNOWN not in found:
-            return found
-        return _read_whole(data)
+            return Content(found, meant)
+        whole = _read_whole(data)
+        return None if whole is None else Content(whole)
 
     def _meant(self, line: bytes) -> Line:
         known = self._lines.get(line)
@@ -60,6 +79,15 @@ class Reader:
                 self._lines.clear()
             known = self._lines[line] = _line(line)
         return known
+
+
+def changed_keys(old: Content, new: Content) -> list[str]:
+    """The settings that two contents of a file say different things of, in order."""
+    if old.lines is None or new.lines is None or len(old.lines) != len(new.lines):
+        return sorted({key for key, _ in new.values.items() ^ old.values.items()})
+    lines = compress(zip(old.lines, new.lines, strict=True), map(is_not, old.lines, new.lines))
+    keys = {each[0] for pair in lines for each in pair if each}
+    return sorted(key for key in keys if old.values.get(key) != new.values.get(key))
 
 
 def line_of(data: bytes, key: str) -> int:
@@ -116,8 +144,23 @@ def layer_of(path: str) -> str | None:
     return layer if NAME.fullmatch(layer) and CATEGORY.fullmatch(name[:-5]) else None
 
 
+def _fresh_values(old: list[Line], new: list[Line]) -> Values | None:
+    """The values of the lines that differ, None when it is more than values that differs."""
+    if len(old) != len(new):
+        return None
+    fresh: Values = {}
+    for before, after in compress(zip(old, new, strict=True), map(is_not, old, new)):
+        if not before or not after or before[0] != after[0]:
+            return None
+        fresh[after[0]] = after[1]
+    return fresh
+
+
 def _line(line: bytes) -> Line:
     """What a line says by itself: key and stored value, nothing, or something that needs the whole file."""
+    plain = _PLAIN.fullmatch(line)
+    if plain is not None and plain[1] not in _CONSTANTS:
+        return (plain[1].decode(), plain[2].decode())
     text = line.removesuffix(b"\r")
     if not text.isascii() or _CONTROL.search(text):
         return _OTHER

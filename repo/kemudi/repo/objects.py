@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedReader
 from typing import Final, NamedTuple, Self, TypeVar
 
 from kemudi.repo.errors import (
@@ -92,6 +93,19 @@ class Objects:
         with self._lock:
             return [found.data for _, found in self._read(shas, "blob", limit)]
 
+    def stream(self, shas: Sequence[str], *, limit: int, time_limit_seconds: float) -> Iterator[bytes]:
+        """Many files one after another, read ahead by a git of their own. Raises as `blobs`, GitTimeoutError."""
+        asked = "".join(f"{check_sha(sha)}\n" for sha in shas).encode()
+        reading = self._git.reading(
+            "cat-file", "--batch", "--buffer", data=asked, time_limit_seconds=time_limit_seconds
+        )
+        with reading as output:
+            for sha in shas:
+                found = _next(output, limit)
+                if found is None:
+                    raise self._problem(sha)
+                yield _checked(sha, found, "blob").data
+
     def has_commit(self, sha: str) -> bool:
         """Whether the repository has a commit of this SHA. Raises CorruptObjectError for a damaged one."""
         try:
@@ -139,11 +153,7 @@ class Objects:
             ):
                 if found is None:
                     raise self._problem(sha)
-                if found.kind != kind:
-                    raise WrongObjectKindError(f"object {sha} is a {found.kind}, not a {kind}", sha=sha)
-                if len(found.data) == found.size:
-                    _verify(sha, found)
-                yield sha, found
+                yield sha, _checked(sha, found, kind)
 
     def _exchange(self, shas: Sequence[str], limit: int | None) -> list[Object | None]:
         found: list[Object | None] = []
@@ -275,6 +285,27 @@ class _CatFile:
             if not part:
                 raise _DiedError
             return part
+
+
+def _next(output: BufferedReader, limit: int) -> Object | None:
+    """The next object, its data cut off at a limit; None where it is missing or git has ended."""
+    words = output.readline().split(b" ")
+    if len(words) != 3:
+        return None
+    size = int(words[2])
+    data = output.read(min(size, limit))
+    left = size + 1 - len(data)
+    while left and (skipped := len(output.read(min(left, _READ)))):
+        left -= skipped
+    return Object(words[1].decode(), size, data) if not left else None
+
+
+def _checked(sha: str, found: Object, kind: str) -> Object:
+    if found.kind != kind:
+        raise WrongObjectKindError(f"object {sha} is a {found.kind}, not a {kind}", sha=sha)
+    if len(found.data) == found.size:
+        _verify(sha, found)
+    return found
 
 
 def _verify(sha: str, found: Object) -> None:

@@ -1,12 +1,12 @@
 """`kemudi log`, `blame`, `show` and `diff`: who changed which setting, when and why, from git."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from kemudi.cli.completion import settings
-from kemudi.cli.live import applied, live_since
 from kemudi.cli.options import any_env_option, env_option, repo_option
 from kemudi.cli.output import json_option, print_json, print_plain, short, show_value
 from kemudi.repo.history import Entry, History
@@ -62,8 +62,7 @@ def log_command(
             found = history.latest(limit or 50, env=env, layer=layer, before=before, at=at)
         else:
             found = history.of_key(key, env=env, layer=layer, limit=limit, before=before, at=at)
-        log = applied(daemon_url, env) if env is not None else []
-        live = live_since(repository, log, [each.revision for each in found]) if log else {}
+        live = _live(repository, found, env, daemon_url)
     if as_json:
         entries = [
             each.as_json() | {"live_at": live[each.revision].isoformat() if each.revision in live else None}
@@ -72,6 +71,20 @@ def log_command(
         print_json({"entries": entries})
         return
     print_plain("".join(_log_lines(found, {sha: f"{at:%Y-%m-%d %H:%M} UTC" for sha, at in live.items()})))
+
+
+def _live(
+    repository: ConfigRepository, found: Iterable[Entry], env: str | None, daemon_url: str | None
+) -> dict[str, datetime]:
+    if env is None or daemon_url is None:
+        return {}
+    from kemudi.cli.live import (
+        applied,
+        live_since,
+    )  # only where a daemon is asked: it costs as much as the answer
+
+    log = applied(daemon_url, env)
+    return live_since(repository, log, [each.revision for each in found]) if log else {}
 
 
 @click.command("blame")
