@@ -84,17 +84,21 @@ def tables(names: Names | None = None) -> Tables:
     return Tables(mahasiswa, kelas, riwayat)
 
 
-def _checked(names: Mapping[str, Any]) -> Names:
+def _checked(names: object) -> Names:
     """Only known tables and columns, and only names that need no quoting: nothing of it can end a statement."""
+    if not isinstance(names, Mapping):
+        raise UsageError("a mapping is tables with their names", hint=f"Its parts are {', '.join(COLUMNS)}.")
     for table, own in names.items():
         if table not in COLUMNS or not isinstance(own, Mapping):
             raise UsageError(
-                f"a mapping has no part {table[:40]!r}", hint=f"Its parts are {', '.join(COLUMNS)}."
+                f"a mapping has no part {str(table)[:40]!r}", hint=f"Its parts are {', '.join(COLUMNS)}."
             )
         known = ("table", "schema", *COLUMNS[table])
         for key, name in own.items():
             if key not in known:
-                raise UsageError(f"{table} has no {key[:40]!r} to map", hint=f"It has {', '.join(known)}.")
+                raise UsageError(
+                    f"{table} has no {str(key)[:40]!r} to map", hint=f"It has {', '.join(known)}."
+                )
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise UsageError(
                     f"{table}.{key} is not mapped to a name",

@@ -157,6 +157,10 @@ def test_a_registry_that_cannot_be_read_is_named_without_its_password(tmp_path):
         {"kelas": {"label": "KelasNode"}},
         {"MahasiswaNode`) DETACH DELETE n //": {"table": "x"}},
         {"kelas": {"table": ""}},
+        {"kelas": {1: "x"}},
+        {1: {}},
+        {"kelas": ["kode"]},
+        ["kelas"],
     ],
 )
 def test_a_mapping_takes_names_and_nothing_else(dsn, names):

@@ -77,6 +77,23 @@ def test_git_variables_of_the_caller_do_not_steer_git(sandbox, new_sandbox: Call
     ]
 
 
+def test_what_is_read_while_git_writes_ends_as_git_ends(sandbox) -> None:
+    """All of it, or the error that git gives; a block that ends early ends git and is no error."""
+    git = Git(sandbox.root / ".git")
+    head = sandbox.git("rev-parse", "HEAD")
+    with git.reading("cat-file", "--batch-check", data=f"{head}\n".encode(), time_limit_seconds=60) as output:
+        assert output.read().startswith(f"{head} commit ".encode())
+    with (
+        pytest.raises(GitFailedError, match="git rev-list failed: fatal: bad object"),
+        git.reading("rev-list", "a" * 40, time_limit_seconds=60) as output,
+    ):
+        assert output.read() == b""
+    with git.reading("rev-list", "HEAD", time_limit_seconds=60):
+        pass
+    with pytest.raises(ZeroDivisionError), git.reading("rev-list", "HEAD", time_limit_seconds=60):
+        raise ZeroDivisionError
+
+
 def test_a_git_that_hangs_is_ended_at_its_time_limit(tmp_path: Path, monkeypatch) -> None:
     """The error is a GitTimeoutError (exit 3), and what git has started ends with it."""
     (tmp_path / "git").write_text('#!/bin/sh\nsleep 600 & echo $! > "$PIDFILE"\nwait\n')

@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -31,6 +31,12 @@ def objects(sandbox) -> Iterator[Objects]:
 def _process_id(objects: Objects) -> int:
     assert objects._process is not None
     return objects._process._process.pid
+
+
+def _stream(
+    objects: Objects, shas: Sequence[str], limit: int = 1 << 20, time_limit_seconds: float = 60
+) -> Iterator[bytes]:
+    return objects.stream(shas, limit=limit, time_limit_seconds=time_limit_seconds)
 
 
 def test_a_commit_tells_who_when_and_why(sandbox, objects: Objects) -> None:
@@ -71,6 +77,9 @@ def test_many_objects_of_all_sizes_come_in_order(sandbox, objects: Objects) -> N
     assert objects.blobs(shas, limit=100) == [content[:100] for content in contents]
     assert objects.blobs(list(reversed(shas))) == contents[::-1]
     assert objects.blobs([]) == []
+    for limit in (100, 1 << 20):
+        assert list(_stream(objects, shas, limit)) == [content[:limit] for content in contents]
+    assert list(_stream(objects, [])) == []
 
 
 def test_a_process_that_was_killed_is_started_again(sandbox, objects: Objects) -> None:
@@ -91,6 +100,36 @@ def test_a_missing_object_is_named_and_the_next_answer_is_right(sandbox, objects
     assert caught.value.sha == "a" * 40
     assert caught.value.exit_code == 3
     assert objects.blob(known) == b"format: 1\n"
+
+
+def test_a_stream_gives_what_comes_before_a_bad_object_and_names_it(sandbox, objects: Objects) -> None:
+    """Missing, of another kind, damaged, or no name of an object at all."""
+    known = sandbox.git("rev-parse", "HEAD:kemudi.yaml")
+    damaged = sandbox.git("rev-parse", "HEAD:base/sync.yaml")
+    sandbox.damage(damaged, zlib.compress(b"blob 5\0A: 2\n"))
+    for bad, error in (
+        ("a" * 40, MissingObjectError),
+        (sandbox.git("rev-parse", "HEAD^{tree}"), WrongObjectKindError),
+        (damaged, CorruptObjectError),
+    ):
+        found = _stream(objects, [known, bad, known])
+        assert next(found) == b"format: 1\n"
+        with pytest.raises(error) as caught:
+            next(found)
+        assert caught.value.sha == bad
+    with pytest.raises(UnknownRevisionError):
+        next(_stream(objects, [f"{known}\n{known}"]))
+
+
+def test_a_stream_of_a_git_that_hangs_or_dies_is_a_typed_error(sandbox, objects: Objects, fake_git) -> None:
+    """It hangs until its time limit; one that dies is an error of git, for no object is damaged."""
+    sha = sandbox.git("rev-parse", "HEAD:kemudi.yaml")
+    fake_git("exec sleep 600")
+    with pytest.raises(GitTimeoutError, match=r"git cat-file took more than 0\.5 s"):
+        next(_stream(objects, [sha], time_limit_seconds=0.5))
+    fake_git("exit 1")
+    with pytest.raises(GitFailedError, match="no object is to blame"):
+        next(_stream(objects, [sha]))
 
 
 def test_an_object_of_another_kind_is_refused(sandbox, objects: Objects) -> None:
