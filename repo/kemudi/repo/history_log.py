@@ -72,12 +72,11 @@ def steps(git: Git, head: str, *, without: str | None = None) -> list[Step]:
 
 
 def _tokens(output: BufferedReader) -> Iterator[bytes]:
-    """What stands between the zeros, while git is still writing; an empty one at the end."""
+    """What git ends with a zero, while it is still writing."""
     rest = b""
     while part := output.read1():
         *whole, rest = (rest + part).split(b"\0")
         yield from whole
-    yield rest
 
 
 def _parsed(tokens: Iterator[bytes]) -> Iterator[Step]:
@@ -89,13 +88,14 @@ def _parsed(tokens: Iterator[bytes]) -> Iterator[Step]:
             continue
         if not head.startswith(_START):
             raise UnavailableError("git log answers in a form that is not known")
-        parents, authored, committed, name, email, message = (
-            each.decode("utf-8", "replace") for each in islice(tokens, _FIELDS)
-        )
+        fields = [each.decode("utf-8", "replace") for each in islice(tokens, _FIELDS)]
+        if len(fields) < _FIELDS:
+            return  # git has died in the middle of it, and its end says why
+        parents, authored, committed, name, email, message = fields
         touched = []
         token = next(tokens, None)
         while token is not None and (facts := token.lstrip(b"\n")).startswith(b":"):
-            touched.append(_touched(facts, next(tokens)))
+            touched.append(_touched(facts, next(tokens, b"")))
             token = next(tokens, None)
         yield Step(
             head[1:].decode(),
