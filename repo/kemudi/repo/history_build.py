@@ -4,6 +4,7 @@ For each commit the difference to its FIRST parent is known. Where a merge took 
 commit there stays the one that is responsible; only what no parent has is the merge's own change.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -14,7 +15,6 @@ from kemudi.repo.history_values import (
     DEFAULT_LAYER,
     NO_DEFAULT,
     Content,
-    Line,
     Reader,
     Values,
     changed_keys,
@@ -32,14 +32,15 @@ RowKind = Literal["add", "change", "remove", "move", "taken", "left"]
 
 
 class FileState(NamedTuple):
-    """The settings of one file at one commit: their stored values, and the number of the commit of each.
+    """The settings of one file at one commit: what it says, and the number of the commit of each."""
 
-    `lines` is what is known of the file's lines, where it was read already.
-    """
-
-    values: Values
+    content: Content
     origins: dict[str, int]
-    lines: list[Line] | None = None
+
+    @property
+    def values(self) -> Values:
+        """The stored values."""
+        return self.content.values
 
 
 State = dict[str, FileState]
@@ -92,10 +93,11 @@ class Builder:
         contents = self.objects.stream(
             list(chain.from_iterable(wanted)), limit=READ_BYTES, time_limit_seconds=TIME_LIMIT_SECONDS
         )
-        for window, blobs in zip(windows, wanted, strict=True):
-            held = dict(zip(blobs, contents, strict=False))
-            for step in window:
-                yield from self._step(step, held, waiting)
+        with contextlib.closing(contents):
+            for window, blobs in zip(windows, wanted, strict=True):
+                held = dict(zip(blobs, contents, strict=False))
+                for step in window:
+                    yield from self._step(step, held, waiting)
 
     def _blobs(self, steps: Iterable[Step]) -> list[str]:
         """The files that some steps need, each once."""
@@ -113,11 +115,8 @@ class Builder:
         parents = [self.states.get(parent, {}) for parent in step.parents]
         first = parents[0] if parents else {}
         blobs = self._changed(step.touched)
-        changed: dict[str, Content] = {}
-        for path, blob in blobs.items():
-            content = self._read(path, blob, contents, first.get(path))
-            if content is not None:
-                changed[path] = content
+        read = {path: self._read(path, blob, contents) for path, blob in blobs.items()}
+        changed = {path: content for path, content in read.items() if content is not None}
         rows = list(_rows(number, first, parents[1:], changed))
         for parent in step.parents:
             waiting[parent] -= 1
@@ -146,13 +145,11 @@ class Builder:
                     return rest
         return None
 
-    def _read(
-        self, path: str, blob: str | None, contents: Mapping[str, bytes], before: FileState | None
-    ) -> Content | None:
+    def _read(self, path: str, blob: str | None, contents: Mapping[str, bytes]) -> Content | None:
         if blob is None:
             return Content({})
         if layer_of(path) != DEFAULT_LAYER:
-            return self._reader.content(contents[blob], before and Content(before.values, before.lines))
+            return self._reader.content(contents[blob])
         defaults, said = contract_defaults(contents[blob])
         for key, sensitive in said.items():
             self.said.setdefault(key, set()).add(sensitive)
@@ -179,9 +176,9 @@ def _rows(number: int, first: State, others: list[State], changed: Mapping[str, 
     added: list[tuple[str, str]] = []
     removed: list[tuple[str, str]] = []
     for path, content in sorted(changed.items()):
-        held = first.get(path)
-        old, new = held.values if held is not None else {}, content.values
-        for key in changed_keys(Content(old, held.lines if held is not None else None), content):
+        before = first[path].content if path in first else Content({})
+        old, new = before.values, content.values
+        for key in changed_keys(before, content):
             origin = _taken_from(others, path, key, new.get(key))
             if origin is not None:
                 yield Row(number, key, path, "taken", old.get(key), new.get(key), origin, None, 1)
@@ -262,7 +259,7 @@ def _apply(state: State, rows: Iterable[Row], changed: Mapping[str, Content]) ->
     for path, content in changed.items():
         if content.values:
             known = origins[path] if path in origins else state[path].origins
-            state[path] = FileState(content.values, known, content.lines)
+            state[path] = FileState(content, known)
         else:
             state.pop(path, None)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from kemudi.repo.errors import GitFailedError
 from kemudi.repo.history_build import Builder, FileState, State, prefixes
 from kemudi.repo.history_log import Step, steps
+from kemudi.repo.history_values import Content
 from kemudi.repo.repository import ConfigRepository
 
 VERSION: Final = 1
@@ -137,10 +138,8 @@ class Index:
     def state(self, sha: str) -> State:
         """Every setting of every file at a commit."""
         if self._meta("tip") == sha:
-            return {
-                path: FileState(*json.loads(text))
-                for path, text in self._all("SELECT path, state FROM tip", ())
-            }
+            told = ((path, json.loads(text)) for path, text in self._all("SELECT path, state FROM tip", ()))
+            return {path: FileState(Content(values), origins) for path, (values, origins) in told}
         return self._state_by_rows(self._number(sha))
 
     def said(self) -> dict[str, set[bool]]:
@@ -211,7 +210,9 @@ class Index:
             "DELETE FROM tip WHERE path = ?", [(path,) for path in before.keys() - after.keys()]
         )
         changed = [
-            (path, json.dumps(file[:2])) for path, file in after.items() if before.get(path) is not file
+            (path, json.dumps([file.values, file.origins]))
+            for path, file in after.items()
+            if before.get(path) is not file
         ]
         database.executemany("INSERT OR REPLACE INTO tip VALUES (?, ?)", changed)
         facts = {
@@ -244,7 +245,7 @@ class Index:
                 continue
             seen.add((key, path))
             if new is not None:
-                file = state.setdefault(path, FileState({}, {}))
+                file = state.setdefault(path, FileState(Content({}), {}))
                 file.values[key], file.origins[key] = new, origin
         return state
 

@@ -21,10 +21,10 @@ NO_DEFAULT: Final = ""
 
 DEFAULT_LAYER: Final = "default"
 
-_PLAIN: Final = re.compile(rb"([A-Z][A-Z0-9_]*): (-?[1-9][0-9]{0,14}|0|true|false)")
 _PAIR: Final = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*): +(.*)")
 _NOTHING: Final = re.compile(rb" *(?:#.*)?")
 _EXACT: Final = re.compile(rb"-?[1-9][0-9]{0,14}|0|true|false")
+_PLAIN: Final = re.compile(rb"([A-Z][A-Z0-9_]*): (" + _EXACT.pattern + rb")")
 _WORD: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*(?:[./-][A-Za-z0-9_]+)*")
 _CONSTANTS: Final = frozenset({b"null", b"Null", b"NULL", b"True", b"TRUE", b"False", b"FALSE"})
 _NO_KEYS: Final = frozenset(each.decode() for each in (*_CONSTANTS, b"true", b"false"))
@@ -50,21 +50,13 @@ class Reader:
     def __init__(self) -> None:
         self._lines: dict[bytes, Line] = {}
 
-    def content(self, data: bytes, before: Content | None = None) -> Content | None:
-        """The stored form of every value of a file of values, None for a file that cannot be read.
-
-        `before` is what the file said earlier: where only values changed, they are put in its place.
-        """
+    def content(self, data: bytes) -> Content | None:
+        """The stored form of every value of a file of values, None for a file that cannot be read."""
         lines = data.split(b"\n")
         meant: list[Any] = list(map(self._lines.get, lines))
         while None in meant:
             place = meant.index(None)
             meant[place] = self._meant(lines[place])
-        fresh = (
-            _fresh_values(before.lines, meant) if before is not None and before.lines is not None else None
-        )
-        if before is not None and fresh is not None:
-            return Content(before.values | fresh, meant)
         pairs = [each for each in meant if each]
         found = dict(pairs)
         if len(found) == len(pairs) and _UNKNOWN not in found:
@@ -142,18 +134,6 @@ def layer_of(path: str) -> str | None:
     if not slash or "/" in name or not name.endswith(".yaml") or layer in RESERVED:
         return None
     return layer if NAME.fullmatch(layer) and CATEGORY.fullmatch(name[:-5]) else None
-
-
-def _fresh_values(old: list[Line], new: list[Line]) -> Values | None:
-    """The values of the lines that differ, None when it is more than values that differs."""
-    if len(old) != len(new):
-        return None
-    fresh: Values = {}
-    for before, after in compress(zip(old, new, strict=True), map(is_not, old, new)):
-        if not before or not after or before[0] != after[0]:
-            return None
-        fresh[after[0]] = after[1]
-    return fresh
 
 
 def _line(line: bytes) -> Line:

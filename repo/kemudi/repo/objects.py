@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from io import BufferedReader
 from typing import Final, NamedTuple, Self, TypeVar
 
@@ -93,7 +93,9 @@ class Objects:
         with self._lock:
             return [found.data for _, found in self._read(shas, "blob", limit)]
 
-    def stream(self, shas: Sequence[str], *, limit: int, time_limit_seconds: float) -> Iterator[bytes]:
+    def stream(
+        self, shas: Sequence[str], *, limit: int, time_limit_seconds: float
+    ) -> Generator[bytes, None, None]:
         """Many files one after another, read ahead by a git of their own. Raises as `blobs`, GitTimeoutError."""
         asked = "".join(f"{check_sha(sha)}\n" for sha in shas).encode()
         reading = self._git.reading(
@@ -226,14 +228,14 @@ class _CatFile:
         except BrokenPipeError:
             raise _DiedError from None
         for _ in shas:
-            words = self._line(deadline).split(b" ")
-            if len(words) != 3 or not words[2].isdigit():
+            header = _header(self._line(deadline))
+            if header is None:
                 yield None
                 continue
-            size = int(words[2])
+            kind, size = header
             data = self._bytes(size, size if limit is None else min(size, limit), deadline)
             self._bytes(1, 0, deadline)
-            yield Object(words[1].decode(), size, data)
+            yield Object(kind, size, data)
 
     def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):
@@ -289,15 +291,22 @@ class _CatFile:
 
 def _next(output: BufferedReader, limit: int) -> Object | None:
     """The next object, its data cut off at a limit; None where it is missing or git has ended."""
-    words = output.readline().split(b" ")
-    if len(words) != 3:
+    line = output.readline()
+    header = _header(line.rstrip(b"\n")) if line.endswith(b"\n") else None
+    if header is None:
         return None
-    size = int(words[2])
+    kind, size = header
     data = output.read(min(size, limit))
     left = size + 1 - len(data)
     while left and (skipped := len(output.read(min(left, _READ)))):
         left -= skipped
-    return Object(words[1].decode(), size, data) if not left else None
+    return Object(kind, size, data) if not left else None
+
+
+def _header(line: bytes) -> tuple[str, int] | None:
+    """Kind and size of the object that follows, None where git says that there is none."""
+    words = line.split(b" ")
+    return (words[1].decode(), int(words[2])) if len(words) == 3 and words[2].isdigit() else None
 
 
 def _checked(sha: str, found: Object, kind: str) -> Object:

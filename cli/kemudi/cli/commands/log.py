@@ -78,10 +78,8 @@ def _live(
 ) -> dict[str, datetime]:
     if env is None or daemon_url is None:
         return {}
-    from kemudi.cli.live import (
-        applied,
-        live_since,
-    )  # only where a daemon is asked: it costs as much as the answer
+    # Only where a daemon is asked: to import it costs as much as the answer.
+    from kemudi.cli.live import applied, live_since
 
     log = applied(daemon_url, env)
     return live_since(repository, log, [each.revision for each in found]) if log else {}
