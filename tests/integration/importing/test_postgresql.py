@@ -24,7 +24,7 @@ TABLES = (
     (
         "INSERT INTO app_config VALUES (1, 'rate.limit', '120', 'integer', 'api', '100', true, false, true),"
         " (2, 'gone', 'x', 'string', 'api', 'y', false, false, false),"
-        " (3, 'upstream_token', 'abc', 'string', 'api', NULL, true, true, false)"
+        " (3, 'upstream_token', 'canary-of-the-table', 'string', 'api', NULL, true, true, false)"
     ),
     (
         "INSERT INTO app_config_history VALUES (2, 'rate.limit', '110', '120', 'b@example.org',"
@@ -58,7 +58,7 @@ def test_types_flags_and_the_log_come_over_in_order(dsn: str) -> None:
     )
     assert rows["GONE"].kind == "unset"
     assert rows["UPSTREAM_TOKEN"].sensitive
-    assert "abc" not in repr(gathered) + repr(planned)
+    assert "canary-of-the-table" not in repr(gathered) + repr(planned)
     assert planned.state.contracts["api"].settings["RATE_LIMIT"].requires_restart
     assert [(each.new, each.author.email, each.at.hour) for each in gathered.log] == [
         ("110", "a@localhost", 0),
