@@ -16,6 +16,7 @@ from kemudi.console.api import events as api_events
 from kemudi.console.api import operations as api_operations
 from kemudi.console.api import proposals as api_proposals
 from kemudi.console.api import settings as api_settings
+from kemudi.console.api.described import describe, operation_name
 from kemudi.console.pages import (
     change,
     changes,
@@ -49,6 +50,7 @@ def build_app(parts: Parts) -> ASGIApp:
 def make_api(parts: Parts) -> FastAPI:
     """The routes without what stands around them."""
     app = FastAPI(title="Kemudi", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.generate_unique_id_function = operation_name
     app.state.gate = parts.gate
     app.router.route_class = GatedRoute
     for module in (*PAGES, *API_GROUPS):
@@ -64,7 +66,7 @@ def _describe(app: FastAPI) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     @public
     async def openapi() -> JSONResponse:
-        return JSONResponse(app.openapi())
+        return JSONResponse(describe(app))
 
 
 def _explain_errors(app: FastAPI, parts: Parts) -> None:

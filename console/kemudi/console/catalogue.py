@@ -4,13 +4,14 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 from kemudi.console.access.people import Caller
 from kemudi.console.board import EnvironmentBoard, Row
 from kemudi.console.problems import ProblemError
 
-SORTS: Final = ("category", "key", "state")
+Sort = Literal["category", "key", "state"]
+SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 _ATTENTION: Final = ("drift", "rejected", "override", "unsaved", "waiting", "paused", "unknown", "live")
 
 

@@ -36,14 +36,16 @@ def pause(parts: Parts, request: Request, env: str, reason: str, until: datetime
     """Stop publishing until a moment that is near enough. Raises ProblemError."""
     now = datetime.now(UTC)
     if not reason.strip():
-        raise ProblemError(422, "validation", "a pause needs a reason", errors=[{"pointer": "#/reason"}])
+        raise _invalid("reason", "a pause needs a reason")
     if not now < until <= now + LONGEST_PAUSE:
-        raise ProblemError(
-            422, "validation", "a pause ends within seven days", errors=[{"pointer": "#/until"}]
-        )
+        raise _invalid("until", "a pause ends within seven days")
     body = {"env": env, "reason": reason.strip(), "until": until.isoformat()}
     _ask(parts, request, "pause", env, "PUT", "/pause", body, detail=f"until {until.isoformat()}: {reason}")
     parts.watch.refresh()
+
+
+def _invalid(field: str, detail: str) -> ProblemError:
+    return ProblemError(422, "validation", detail, errors=[{"pointer": f"#/{field}", "detail": detail}])
 
 
 def resume(parts: Parts, request: Request, env: str) -> None:

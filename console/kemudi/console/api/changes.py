@@ -7,12 +7,15 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from kemudi.console.access.gate import GatedRoute, Signed, needs, signed_in
 from kemudi.console.access.people import Caller
+from kemudi.console.api.described import ETAG, Env, InEnv, Key, Responses, problems
 from kemudi.console.api.idempotency import Idempotency
 from kemudi.console.api.settings import quoted
 from kemudi.console.api.shapes import (
     ChangeIn,
     ChangeOut,
     ChangesIn,
+    EntryOut,
+    HistoryPage,
     PlanIn,
     PlanOut,
     RollbackIn,
@@ -30,8 +33,33 @@ from kemudi.schema.secret import Secret
 
 ENTRIES: Final = 500
 
-Key = Annotated[str, Header(alias="Idempotency-Key", max_length=200)]
-IfMatch = Annotated[str, Header(alias="If-Match", max_length=200)]
+Once = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        max_length=200,
+        description="A name of your own for this request: sent again, it is answered as before and done once.",
+        examples=["6b1c7e52"],
+    ),
+]
+IfMatch = Annotated[
+    str,
+    Header(
+        alias="If-Match",
+        max_length=200,
+        description="The ETag of the setting as you read it. Without it: 428.",
+        examples=['"9f2c41d0"'],
+    ),
+]
+Before = Annotated[
+    str | None, Query(pattern="^[0-9a-f]{40}$", description="Only what is older than this commit.")
+]
+
+
+_COMMITTED: Final[Responses] = {
+    200: {"description": "Saved, or nothing was to be done.", "headers": ETAG},
+    202: {"model": ChangeOut, "description": "Proposed: it waits for somebody's approval."},
+}
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -39,11 +67,14 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(route_class=GatedRoute, prefix="/api/v1", tags=["changes"])
     handlers = _Handlers(parts)
     add = router.add_api_route
-    add("/environments/{env}/settings/{key}", handlers.put, methods=["PUT"], response_model=ChangeOut)
-    add("/plans", handlers.plan, methods=["POST"], response_model=PlanOut)
-    add("/changes", handlers.change, methods=["POST"], response_model=ChangeOut)
-    add("/settings/{key}/history", handlers.history, methods=["GET"])
-    add("/settings/{key}/rollback", handlers.rollback, methods=["POST"], response_model=ChangeOut)
+    committed = problems(403, 404, 409, 412) | _COMMITTED
+    put = "/environments/{env}/settings/{key}"
+    add(put, handlers.put, methods=["PUT"], response_model=ChangeOut, responses=committed | problems(428))
+    add("/plans", handlers.plan, methods=["POST"], response_model=PlanOut, responses=problems(404, 409))
+    add("/changes", handlers.change, methods=["POST"], response_model=ChangeOut, responses=committed)
+    add("/settings/{key}/history", handlers.history, methods=["GET"], responses=problems(404))
+    back = "/settings/{key}/rollback"
+    add(back, handlers.rollback, methods=["POST"], response_model=ChangeOut, responses=committed)
     return router
 
 
@@ -57,8 +88,8 @@ class _Handlers:
         self,
         request: Request,
         caller: Signed,
-        env: str,
-        key: str,
+        env: Env,
+        key: Key,
         body: SettingIn,
         if_match: IfMatch = "",
     ) -> Response:
@@ -87,7 +118,7 @@ class _Handlers:
 
     @signed_in
     def change(
-        self, request: Request, caller: Signed, body: ChangesIn, idempotency_key: Key = ""
+        self, request: Request, caller: Signed, body: ChangesIn, idempotency_key: Once = ""
     ) -> Response:
         """Change settings in one commit, or propose that. An `Idempotency-Key` makes a repeated request harmless."""
         board = self._parts.watch.refresh(ask=False)
@@ -115,19 +146,20 @@ class _Handlers:
     def history(
         self,
         caller: Signed,
-        key: str,
-        env: str,
-        limit: Annotated[int, Query(ge=1, le=ENTRIES)] = 50,
-        before: Annotated[str | None, Query(pattern="^[0-9a-f]{40}$")] = None,
-    ) -> dict[str, Any]:
+        key: Key,
+        env: InEnv,
+        limit: Annotated[int, Query(ge=1, le=ENTRIES, description="Entries.")] = 50,
+        before: Before = None,
+    ) -> HistoryPage:
         """What happened to a setting in an environment, newest first. Secrets are only `sensitive: true`."""
         board = self._parts.board
         self._parts.row(board, caller, env, key)
         entries = self._parts.provenance.of_key(key, env, limit=limit, before=before)
-        return {"items": [entry.as_json() for entry in entries], "revision": board.head}
+        items = [EntryOut(**entry.as_json()) for entry in entries]
+        return HistoryPage(items=items, revision=board.head)
 
     @signed_in
-    def rollback(self, request: Request, caller: Signed, key: str, body: RollbackIn) -> Response:
+    def rollback(self, request: Request, caller: Signed, key: Key, body: RollbackIn) -> Response:
         """Go back to what a commit gave a setting, by a new commit."""
         board = self._parts.watch.refresh(ask=False)
         row = self._parts.row(board, caller, body.env, key)

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
 from kemudi.console.access.gate import GatedRoute, Signed, signed_in
@@ -14,6 +14,9 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
 
 MOST_STREAMS: Final = 200
+LastEvent = Annotated[
+    str, Header(alias="Last-Event-ID", description="The id of the last event that was seen.")
+]
 _RETRY_MS: Final = 1000
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -22,9 +25,14 @@ def routes(parts: Parts) -> APIRouter:
     """One address."""
     router = APIRouter(route_class=GatedRoute, prefix="/api/v1", tags=["events"])
 
-    @router.get("/events", response_class=StreamingResponse)
+    stream_of = {
+        "description": "A stream that ends with its session or token.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+
+    @router.get("/events", response_class=StreamingResponse, responses={200: stream_of})
     @signed_in
-    async def events(request: Request, caller: Signed) -> StreamingResponse:
+    async def events(request: Request, caller: Signed, last_event_id: LastEvent = "") -> StreamingResponse:
         """Server-sent events, never with a value; `Last-Event-ID` resumes.
 
         `hello` comes first; a page of an older `serial` reads everything again. `row` names a setting to read again,
@@ -32,7 +40,7 @@ def routes(parts: Parts) -> APIRouter:
         """
         if parts.hub.watchers >= MOST_STREAMS:
             raise ProblemError(503, "unavailable", "too many streams are open", headers={"Retry-After": "5"})
-        stream = _stream(parts, request, caller, request.headers.get("last-event-id", ""))
+        stream = _stream(parts, request, caller, last_event_id)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
 
     return router

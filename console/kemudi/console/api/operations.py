@@ -1,113 +1,145 @@
 """What stands beside settings: state of the chain, publishing, comparison, export, audit, and the API's description."""
 
 import json
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import yaml
 from fastapi import APIRouter, Query, Request, Response
 
 from kemudi.console.access.gate import GatedRoute, Signed, signed_in
 from kemudi.console.access.people import Caller
-from kemudi.console.api.shapes import EnvironmentIn, PauseIn
+from kemudi.console.api.described import InEnv, Responses, problems
+from kemudi.console.api.operation_shapes import (
+    AuditOut,
+    AuditPage,
+    ChainOut,
+    ClearedOut,
+    CompareOut,
+    DaemonOut,
+    Difference,
+    EnvironmentIn,
+    GitOut,
+    NotPushed,
+    PauseIn,
+    PauseOf,
+    PauseOut,
+    ScheduledOut,
+    StatusOut,
+)
 from kemudi.console.board import Row, as_text
 from kemudi.console.catalogue import visible
-from kemudi.console.chain import chain_of
+from kemudi.console.chain import Chain, chain_of
 from kemudi.console.operations import clear_cache, pause, reconcile, resume
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
+from kemudi.schema.manifest import Role
 
 MOST: Final = 1000
+
+Format = Annotated[Literal["yaml", "json", "env"], Query(description="Of the file.")]
+
+_EXPORTED: Final[Responses] = problems(404) | {
+    200: {
+        "description": "The file. Sensitive settings are left out.",
+        "headers": {
+            "Content-Disposition": {"description": "With a file name.", "schema": {"type": "string"}}
+        },
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+            "text/plain": {"schema": {"type": "string"}},
+        },
+    }
+}
 
 
 def routes(parts: Parts) -> APIRouter:
     """The rest of the API."""
     router = APIRouter(route_class=GatedRoute, prefix="/api/v1", tags=["operations"])
-    _reading_routes(router, parts)
-    _publishing_routes(router, parts)
+    reading, asking = _Reading(parts), _Asking(parts)
+    add = router.add_api_route
+    add("/status", reading.status, methods=["GET"])
+    add("/compare", reading.compare, methods=["GET"], responses=problems(404))
+    add("/export", reading.export, methods=["GET"], response_class=Response, responses=_EXPORTED)
+    add("/audit", reading.audit, methods=["GET"], responses=problems(403))
+    refusals = problems(404, 409)
+    add("/publishing/pause", asking.pause, methods=["PUT"], responses=refusals)
+    add("/publishing/pause", asking.resume, methods=["DELETE"], responses=refusals)
+    add("/reconcile", asking.reconcile, methods=["POST"], status_code=202, responses=refusals)
+    add("/cache/clear", asking.clear, methods=["POST"], responses=refusals)
     return router
 
 
-def _reading_routes(router: APIRouter, parts: Parts) -> None:
-    @router.get("/status")
-    @signed_in
-    def status(caller: Signed) -> dict[str, Any]:
-        """The chain git, daemon, Redis, services of every environment that the caller may see."""
-        board = parts.board
-        environments = [
-            {
-                "env": env,
-                "state": (chain := chain_of(board, here)).word,
-                "applied": chain.applied,
-                "applied_at": chain.applied_at,
-                "same_revision": chain.same,
-                "store_ok": chain.store_ok,
-                "services": len(chain.processes),
-                "current": chain.current,
-                "drifted": chain.drifted,
-                "paused": chain.paused,
-                "errors": list(chain.errors),
-            }
-            for env, here in board.environments.items()
-            if caller.sees(env)
-        ]
-        pending = [
-            {"branch": each.branch, "problem": each.last.message if each.last else None}
-            for each in parts.pusher.pending
-        ]
-        git = {
-            "branch": board.branch,
-            "revision": board.head,
-            "problem": board.git_problem,
-            "not_pushed": pending,
-        }
-        return {"git": git, "daemon": {"reachable": board.reachable}, "environments": environments}
+class _Reading:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
-    @router.get("/compare")
     @signed_in
-    def compare(caller: Signed, left: str, right: str) -> dict[str, Any]:
+    def status(self, caller: Signed) -> StatusOut:
+        """The chain git, daemon, Redis, services of every environment that the caller may see."""
+        board = self._parts.board
+        pending = [
+            NotPushed(branch=each.branch, problem=each.last.message if each.last else None)
+            for each in self._parts.pusher.pending
+        ]
+        git = GitOut(branch=board.branch, revision=board.head, problem=board.git_problem, not_pushed=pending)
+        seen = [(env, chain_of(board, here)) for env, here in board.environments.items() if caller.sees(env)]
+        return StatusOut(
+            git=git,
+            daemon=DaemonOut(reachable=board.reachable),
+            environments=[_chain_out(env, chain) for env, chain in seen],
+        )
+
+    @signed_in
+    def compare(self, caller: Signed, left: InEnv, right: InEnv) -> CompareOut:
         """Settings that two environments have differently. Secrets are `different` or not there at all."""
-        board = parts.board
-        one = {row.key: row for row in visible(parts.environment(board, caller, left), caller)}
-        other = {row.key: row for row in visible(parts.environment(board, caller, right), caller)}
+        board = self._parts.board
+        one, other = (
+            {row.key: row for row in visible(self._parts.environment(board, caller, env), caller)}
+            for env in (left, right)
+        )
         items = [
-            {
-                "key": key,
-                "category": row.category,
-                "sensitive": row.spec.sensitive,
-                "left": row.value,
-                "right": other[key].value,
-            }
+            Difference(
+                key=key,
+                category=row.category,
+                sensitive=row.spec.sensitive,
+                left=row.value,
+                right=other[key].value,
+            )
             for key, row in one.items()
             if key in other and differs(row, other[key])
         ]
-        return {"left": left, "right": right, "items": items, "revision": board.head}
+        return CompareOut(left=left, right=right, items=items, revision=board.head)
 
-    @router.get("/export")
     @signed_in
-    def export(caller: Signed, env: str, format: Literal["yaml", "json", "env"] = "yaml") -> Response:  # noqa: A002
+    def export(self, caller: Signed, env: InEnv, format: Format = "yaml") -> Response:  # noqa: A002  # the name in the address
         """The settings of an environment in one file, without its secrets."""
-        return exported(parts, caller, env, format)
+        return exported(self._parts, caller, env, format)
 
-    @router.get("/audit")
     @signed_in
-    def audit(caller: Signed, limit: Annotated[int, Query(ge=1, le=MOST)] = 100) -> dict[str, Any]:
+    def audit(
+        self, caller: Signed, limit: Annotated[int, Query(ge=1, le=MOST, description="Lines.")] = 100
+    ) -> AuditPage:
         """What was done and what was refused, newest first; for who is admin somewhere, of those environments."""
-        admin = [env for env in parts.board.environments if caller.may("admin", env)]
+        admin = [env for env in self._parts.board.environments if caller.may("admin", env)]
         if not admin:
             raise ProblemError(
                 403, "read-only", "this needs the role admin", role="admin", environment="", holders=[]
             )
-        entries = [each for each in parts.audit.latest(MOST) if each.env in {"", *admin}][:limit]
-        return {"items": [{name: getattr(each, name) for name in each.__slots__} for each in entries]}
+        entries = [each for each in self._parts.audit.latest(MOST) if each.env in {"", *admin}][:limit]
+        return AuditPage(items=[AuditOut(**asdict(each)) for each in entries])
 
 
-def _publishing_routes(router: APIRouter, parts: Parts) -> None:
-    @router.put("/publishing/pause")
+class _Asking:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
     @signed_in
-    def begin(request: Request, caller: Signed, body: PauseIn) -> dict[str, Any]:
+    def pause(self, request: Request, caller: Signed, body: PauseIn) -> PauseOut:
         """Stop publishing to an environment until a moment, at most seven days ahead."""
-        _require(parts, request, caller, "approver", body.env)
+        self._require(request, caller, "approver", body.env)
         try:
             until = datetime.fromisoformat(body.until)
         except ValueError:
@@ -115,32 +147,49 @@ def _publishing_routes(router: APIRouter, parts: Parts) -> None:
         if until is None or until.tzinfo is None:
             detail = "`until` is a time such as 2030-01-31T12:00:00Z"
             raise ProblemError(422, "validation", detail, errors=[{"pointer": "#/until", "detail": detail}])
-        pause(parts, request, body.env, body.reason, until)
-        return {"env": body.env, "paused": {"reason": body.reason, "until": until.isoformat()}}
+        pause(self._parts, request, body.env, body.reason, until)
+        return PauseOut(env=body.env, paused=PauseOf(reason=body.reason, until=until.isoformat()))
 
-    @router.delete("/publishing/pause")
     @signed_in
-    def end(request: Request, caller: Signed, env: str) -> dict[str, Any]:
+    def resume(self, request: Request, caller: Signed, env: InEnv) -> PauseOut:
         """Publish again."""
-        _require(parts, request, caller, "approver", env)
-        resume(parts, request, env)
-        return {"env": env, "paused": None}
+        self._require(request, caller, "approver", env)
+        resume(self._parts, request, env)
+        return PauseOut(env=env, paused=None)
 
-    @router.post("/reconcile", status_code=202)
     @signed_in
-    async def look(request: Request, caller: Signed, body: EnvironmentIn) -> dict[str, Any]:
+    async def reconcile(self, request: Request, caller: Signed, body: EnvironmentIn) -> ScheduledOut:
         """Ask the daemon to look at git and Redis now."""
-        _require(parts, request, caller, "editor", body.env)
-        await reconcile(parts, request, body.env)
-        return {"env": body.env, "scheduled": True}
+        self._require(request, caller, "editor", body.env)
+        await reconcile(self._parts, request, body.env)
+        return ScheduledOut(env=body.env, scheduled=True)
 
-    @router.post("/cache/clear")
     @signed_in
-    def clear(request: Request, caller: Signed, body: EnvironmentIn) -> dict[str, Any]:
+    def clear(self, request: Request, caller: Signed, body: EnvironmentIn) -> ClearedOut:
         """Forget what was read, read it anew, and say what differed."""
-        _require(parts, request, caller, "admin", body.env)
-        read, changed = clear_cache(parts, request, body.env)
-        return {"env": body.env, "settings": read, "changed": changed}
+        self._require(request, caller, "admin", body.env)
+        read, changed = clear_cache(self._parts, request, body.env)
+        return ClearedOut(env=body.env, settings=read, changed=changed)
+
+    def _require(self, request: Request, caller: Caller, role: Role, env: str) -> None:
+        self._parts.environment(self._parts.board, caller, env)
+        self._parts.gate.require(request, role, env, None)
+
+
+def _chain_out(env: str, chain: Chain) -> ChainOut:
+    return ChainOut(
+        env=env,
+        state=chain.word,
+        applied=chain.applied,
+        applied_at=chain.applied_at,
+        same_revision=chain.same,
+        store_ok=chain.store_ok,
+        services=len(chain.processes),
+        current=chain.current,
+        drifted=chain.drifted,
+        paused=None if chain.paused is None else PauseOf(**chain.paused),
+        errors=list(chain.errors),
+    )
 
 
 def differs(one: Row, other: Row) -> bool:
@@ -169,10 +218,3 @@ def exported(parts: Parts, caller: Caller, env: str, kind: str) -> Response:
 
 def _shell(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _require(
-    parts: Parts, request: Request, caller: Caller, role: Literal["editor", "approver", "admin"], env: str
-) -> None:
-    parts.environment(parts.board, caller, env)
-    parts.gate.require(request, role, env, None)

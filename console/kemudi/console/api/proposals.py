@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from kemudi.console.access.gate import GatedRoute, Signed, signed_in
+from kemudi.console.api.described import problems
 from kemudi.console.api.shapes import ApprovalOut, ChangeOut, ProposalOut, ProposalPage, TipIn
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, findings_as_errors, from_error
@@ -14,6 +15,8 @@ from kemudi.repo.proposals import Proposal
 from kemudi.schema.errors import KemudiError
 
 State = Annotated[str, Query(pattern=f"^(|{'|'.join(STATES)})$", description="Only those in this state.")]
+Id = Annotated[str, Path(description="Name of a proposal.", examples=["set-sync-batch-size-in-dev"])]
+Tip = Annotated[str, Query(pattern="^[0-9a-f]{40}$", description="The commit as it was read.")]
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -21,11 +24,12 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(route_class=GatedRoute, prefix="/api/v1", tags=["proposals"])
     handlers = _Handlers(parts)
     add = router.add_api_route
-    add("/changes", handlers.listed, methods=["GET"], response_model=ProposalPage)
-    add("/changes/{id}", handlers.one, methods=["GET"], response_model=ProposalOut)
-    add("/changes/{id}/approvals", handlers.approve, methods=["POST"], response_model=ProposalOut)
-    add("/changes/{id}/merge", handlers.merge, methods=["POST"], response_model=ChangeOut)
-    add("/changes/{id}", handlers.withdraw, methods=["DELETE"], response_model=ChangeOut)
+    refusals = problems(403, 404, 409)
+    add("/changes", handlers.listed, methods=["GET"])
+    add("/changes/{id}", handlers.one, methods=["GET"], responses=problems(404))
+    add("/changes/{id}/approvals", handlers.approve, methods=["POST"], responses=refusals)
+    add("/changes/{id}/merge", handlers.merge, methods=["POST"], responses=refusals)
+    add("/changes/{id}", handlers.withdraw, methods=["DELETE"], responses=refusals)
     return router
 
 
@@ -41,12 +45,12 @@ class _Handlers:
         return ProposalPage(items=items, revision=self._parts.board.head)
 
     @signed_in
-    def one(self, caller: Signed, id: str) -> ProposalOut:  # noqa: A002  # the name in the address
+    def one(self, caller: Signed, id: Id) -> ProposalOut:  # noqa: A002  # the name in the address
         """One of them, with its plan and its diff as they are against the branch now."""
         return proposal_out(self._parts.waiting.get(caller, self._parts.board, id))
 
     @signed_in
-    def approve(self, request: Request, caller: Signed, id: str, body: TipIn) -> ProposalOut:  # noqa: A002, ARG002  # see above
+    def approve(self, request: Request, caller: Signed, id: Id, body: TipIn) -> ProposalOut:  # noqa: A002, ARG002  # see above
         """Approve the commit `revision` as it was read; a change of the proposal after that needs approval again."""
         try:
             found = self._parts.waiting.approve(request, self._parts.board, id, body.revision)
@@ -56,7 +60,7 @@ class _Handlers:
         return proposal_out(found)
 
     @signed_in
-    def merge(self, request: Request, caller: Signed, id: str, body: TipIn) -> ChangeOut:  # noqa: A002  # see above
+    def merge(self, request: Request, caller: Signed, id: Id, body: TipIn) -> ChangeOut:  # noqa: A002  # see above
         """Put the commit `revision` into effect, as a merge commit that names who approved."""
         parts = self._parts
         restart = _restarts(parts.waiting.get(caller, parts.board, id))
@@ -81,8 +85,8 @@ class _Handlers:
         self,
         request: Request,
         caller: Signed,  # noqa: ARG002  # the gate's
-        id: str,  # noqa: A002  # the name in the address
-        revision: Annotated[str, Query(pattern="^[0-9a-f]{40}$")],
+        id: Id,  # noqa: A002  # the name in the address
+        revision: Tip,
     ) -> ChangeOut:
         """Take a proposal away that is still at the commit `revision`."""
         try:

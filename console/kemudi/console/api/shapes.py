@@ -7,7 +7,30 @@ from pydantic import BaseModel, ConfigDict, Field
 from kemudi.console.board import Row, RowState
 from kemudi.repo.history import Entry
 
-Reason = Annotated[str, Field(max_length=4000, description="Why; it becomes the body of the commit message.")]
+Reason = Annotated[
+    str,
+    Field(
+        max_length=4000,
+        description="Why; it becomes the body of the commit message.",
+        examples=["More rows for the enrolment week."],
+    ),
+]
+Env = Annotated[str, Field(description="Name of an environment.", examples=["dev"])]
+Mode = Annotated[
+    Literal["commit", "propose"], Field(description="Save it, or let somebody else approve it first.")
+]
+Layer = Annotated[
+    str | None, Field(description="Which layer; by default the environment's own.", examples=["dev"])
+]
+Unset = Annotated[bool, Field(description="Take the line out of the layer instead.")]
+Tip = Annotated[
+    str,
+    Field(
+        pattern="^[0-9a-f]{40}$",
+        description="The commit as it was read.",
+        examples=["4c9e0b6d2f1a8c7b5e3d9f0a1b2c3d4e5f607182"],
+    ),
+]
 
 
 class Sent(BaseModel):
@@ -58,6 +81,47 @@ class SettingPage(BaseModel):
     revision: str | None
 
 
+class PersonOut(BaseModel):
+    """Somebody as git knows them."""
+
+    name: str
+    email: str
+
+
+class TrailerOut(BaseModel):
+    """A line such as `Approved-by:` below a commit message."""
+
+    name: str
+    value: str
+
+
+class EntryOut(BaseModel):
+    """What one commit did to a setting in one layer."""
+
+    revision: str
+    at: str
+    author: PersonOut
+    subject: str
+    reason: str
+    trailers: list[TrailerOut]
+    key: str
+    layer: str
+    file: str
+    line: int
+    kind: Literal["add", "change", "remove", "move"]
+    old: Any = Field(description="Null for none, and for a sensitive setting.")
+    new: Any = Field(description="Likewise.")
+    sensitive: bool
+    from_file: str | None
+
+
+class HistoryPage(BaseModel):
+    """The newest first."""
+
+    items: list[EntryOut]
+    revision: str | None
+
+
 class EnvironmentOut(BaseModel):
     """One environment as a whole."""
 
@@ -76,29 +140,34 @@ class EnvironmentList(BaseModel):
     revision: str | None
 
 
+NewValue = Annotated[
+    Any, Field(description="The new value. A sensitive one is sealed on the way.", examples=[500])
+]
+
+
 class ChangeIn(Sent):
     """One setting of a change: a new value, or none at all, so that the layers below show through."""
 
-    key: str = Field(max_length=200)
-    value: Any = Field(default=None, description="The new value. A sensitive one is sealed on the way.")
-    unset: bool = Field(default=False, description="Take the line out of the layer instead.")
-    layer: str | None = Field(default=None, description="Which layer; by default the environment's own.")
+    key: str = Field(max_length=200, description="Name of a setting.", examples=["SYNC_BATCH_SIZE"])
+    value: NewValue = None
+    unset: Unset = False
+    layer: Layer = None
 
 
 class SettingIn(Sent):
     """A new value for one setting."""
 
-    value: Any = None
-    unset: bool = False
-    layer: str | None = None
+    value: NewValue = None
+    unset: Unset = False
+    layer: Layer = None
     reason: Reason = ""
-    mode: Literal["commit", "propose"] = "commit"
+    mode: Mode = "commit"
 
 
 class PlanIn(Sent):
     """What to plan. Nothing happens."""
 
-    env: str
+    env: Env
     changes: list[ChangeIn] = Field(min_length=1, max_length=500)
     reason: Reason = ""
 
@@ -106,37 +175,25 @@ class PlanIn(Sent):
 class ChangesIn(PlanIn):
     """What to change, in one commit."""
 
-    mode: Literal["commit", "propose"] = "commit"
+    mode: Mode = "commit"
     again: bool = Field(default=False, description="Propose though a proposal for the same setting waits.")
 
 
 class RollbackIn(Sent):
     """Which revision of a setting to go back to, by a new commit."""
 
-    env: str
-    revision: str = Field(max_length=80)
+    env: Env
+    revision: str = Field(
+        max_length=80, description="A commit of its history, or a git name of one.", examples=["4c9e0b6"]
+    )
     reason: Reason = ""
-    mode: Literal["commit", "propose"] = "commit"
-
-
-class PauseIn(Sent):
-    """Why publishing stops, and when it goes on by itself."""
-
-    env: str
-    reason: str = Field(min_length=1, max_length=500)
-    until: str = Field(description="RFC 3339")
-
-
-class EnvironmentIn(Sent):
-    """Which environment."""
-
-    env: str
+    mode: Mode = "commit"
 
 
 class TipIn(Sent):
     """Which commit of a proposal is meant: the one that was read."""
 
-    revision: str = Field(pattern="^[0-9a-f]{40}$")
+    revision: Tip
 
 
 class PlanOut(BaseModel):
