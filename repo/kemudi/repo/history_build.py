@@ -14,10 +14,12 @@ from kemudi.repo.history_log import TIME_LIMIT_SECONDS, Step, Touched
 from kemudi.repo.history_values import (
     DEFAULT_LAYER,
     NO_DEFAULT,
+    NOTHING,
     Content,
     Reader,
     Values,
-    changed_keys,
+    Version,
+    compared,
     contract_defaults,
     layer_of,
     line_of,
@@ -115,8 +117,8 @@ class Builder:
         parents = [self.states.get(parent, {}) for parent in step.parents]
         first = parents[0] if parents else {}
         blobs = self._changed(step.touched)
-        read = {path: self._read(path, blob, contents) for path, blob in blobs.items()}
-        changed = {path: content for path, content in read.items() if content is not None}
+        read = {path: self._read(path, blob, contents, first) for path, blob in blobs.items()}
+        changed = {path: found for path, found in read.items() if found is not None}
         rows = list(_rows(number, first, parents[1:], changed))
         for parent in step.parents:
             waiting[parent] -= 1
@@ -145,15 +147,18 @@ class Builder:
                     return rest
         return None
 
-    def _read(self, path: str, blob: str | None, contents: Mapping[str, bytes]) -> Content | None:
+    def _read(
+        self, path: str, blob: str | None, contents: Mapping[str, bytes], first: State
+    ) -> Version | None:
+        before = first[path].content if path in first else NOTHING
         if blob is None:
-            return Content({})
+            return compared(before, NOTHING)
         if layer_of(path) != DEFAULT_LAYER:
-            return self._reader.content(contents[blob])
+            return self._reader.version(before, contents[blob])
         defaults, said = contract_defaults(contents[blob])
         for key, sensitive in said.items():
             self.said.setdefault(key, set()).add(sensitive)
-        return None if defaults is None else Content(defaults)
+        return None if defaults is None else compared(before, Content(defaults))
 
 
 def prefixes(steps: Iterable[Step], present: str) -> tuple[str, ...]:
@@ -172,13 +177,12 @@ def _manifest(prefix: str) -> str:
     return f"{prefix}/{MANIFEST}" if prefix else MANIFEST
 
 
-def _rows(number: int, first: State, others: list[State], changed: Mapping[str, Content]) -> Iterator[Row]:
+def _rows(number: int, first: State, others: list[State], changed: Mapping[str, Version]) -> Iterator[Row]:
     added: list[tuple[str, str]] = []
     removed: list[tuple[str, str]] = []
-    for path, content in sorted(changed.items()):
-        before = first[path].content if path in first else Content({})
-        old, new = before.values, content.values
-        for key in changed_keys(before, content):
+    for path, (content, keys) in sorted(changed.items()):
+        old, new = first[path].values if path in first else {}, content.values
+        for key in keys:
             origin = _taken_from(others, path, key, new.get(key))
             if origin is not None:
                 yield Row(number, key, path, "taken", old.get(key), new.get(key), origin, None, 1)
@@ -205,7 +209,7 @@ def _taken_from(others: list[State], path: str, key: str, value: str | None) -> 
 def _moves(
     number: int,
     first: State,
-    changed: Mapping[str, Content],
+    changed: Mapping[str, Version],
     added: list[tuple[str, str]],
     removed: list[tuple[str, str]],
 ) -> Iterator[Row]:
@@ -215,7 +219,7 @@ def _moves(
         left.setdefault(key, []).append(path)
     # Pairs within a layer are made first: a line that went elsewhere leaves nothing to a copy in another layer.
     for key, path in sorted(added, key=lambda each: not _near(left.get(each[0], ()), each[1])):
-        new = changed[path].values[key]
+        new = changed[path].content.values[key]
         source = _source(left.get(key, []), first, key, path, new)
         if source is None:
             yield Row(number, key, path, "add", None, new, number, None, 1)
@@ -245,7 +249,7 @@ def _near(paths: Iterable[str], path: str) -> list[str]:
     return [each for each in paths if layer_of(each) == layer_of(path)]
 
 
-def _apply(state: State, rows: Iterable[Row], changed: Mapping[str, Content]) -> None:
+def _apply(state: State, rows: Iterable[Row], changed: Mapping[str, Version]) -> None:
     origins: dict[str, dict[str, int]] = {}
     for row in rows:
         mine = origins.get(row.path)
@@ -256,7 +260,7 @@ def _apply(state: State, rows: Iterable[Row], changed: Mapping[str, Content]) ->
             mine.pop(row.key, None)
         else:
             mine[row.key] = row.origin
-    for path, content in changed.items():
+    for path, (content, _) in changed.items():
         if content.values:
             known = origins[path] if path in origins else state[path].origins
             state[path] = FileState(content, known)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from kemudi.repo.errors import GitFailedError
+from kemudi.repo.errors import GitFailedError, UnknownRevisionError
 from kemudi.repo.history_build import Builder, FileState, State, prefixes
 from kemudi.repo.history_log import Step, steps
 from kemudi.repo.history_values import Content
@@ -171,7 +171,8 @@ class Index:
                 raise
             self._clear()  # the history that it knows is gone
             tip, fresh = None, steps(self._repository.git, head)
-        fresh = [step for step in fresh if not self._knows(step.sha)]
+        if tip is not None:  # a branch that was left may lead to some of them
+            fresh = [step for step in fresh if not self._knows(step.sha)]
         folders = prefixes(fresh, self._repository.prefix)
         known = json.loads(self._meta("prefixes") or "[]")
         folders = (*folders, *(each for each in known if each not in folders))
@@ -265,7 +266,10 @@ class Index:
         }
 
     def _number(self, sha: str) -> int:
-        return int(self._one("SELECT number FROM commits WHERE sha = ?", (sha,))[0])
+        row = self._one("SELECT number FROM commits WHERE sha = ?", (sha,))
+        if row is None:
+            raise UnknownRevisionError(f"{sha[:12]} does not lead to the commit whose history is read")
+        return int(row[0])
 
     def _knows(self, sha: str) -> bool:
         return self._one("SELECT 1 FROM commits WHERE sha = ?", (sha,)) is not None

@@ -119,4 +119,7 @@ def _touched(facts: bytes, path: bytes) -> Touched:
 
 
 def _seconds(text: str) -> int:
-    return int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdigit() else 0
+    try:
+        return int(text)
+    except ValueError:
+        return 0  # a commit object that another program has made

@@ -4,8 +4,6 @@ import hashlib
 import json
 import re
 from functools import lru_cache
-from itertools import compress
-from operator import is_not
 from typing import Any, Final, NamedTuple
 
 from kemudi.schema.documents import JSON, read_document
@@ -38,48 +36,98 @@ _OTHER: Final = (_UNKNOWN, _UNKNOWN)
 
 
 class Content(NamedTuple):
-    """What a file of values says. `lines`: what each line says, where every line stands for itself."""
+    """What a file of values says. `text`: the file, where every line of it stands for itself."""
 
     values: Values
-    lines: list[Line] | None = None
+    text: bytes | None = None
+
+
+NOTHING: Final = Content({}, b"")
+"""What an absent file says."""
+
+
+class Version(NamedTuple):
+    """A file of values after a commit. `keys`: the settings that it says something else of than before, in order."""
+
+    content: Content
+    keys: list[str]
 
 
 class Reader:
-    """Reads files of values. Keeps what single lines meant: most lines of a history are old friends."""
+    """Reads files of values: of a file whose lines stand for themselves, only those that are not as before."""
 
     def __init__(self) -> None:
-        self._lines: dict[bytes, Line] = {}
+        self._meaning_of = lru_cache(maxsize=_CACHED)(_line)
 
-    def content(self, data: bytes) -> Content | None:
-        """The stored form of every value of a file of values, None for a file that cannot be read."""
-        lines = data.split(b"\n")
-        meant: list[Any] = list(map(self._lines.get, lines))
-        while None in meant:
-            place = meant.index(None)
-            meant[place] = self._meant(lines[place])
-        pairs = [each for each in meant if each]
-        found = dict(pairs)
-        if len(found) == len(pairs) and _UNKNOWN not in found:
-            return Content(found, meant)
-        whole = _read_whole(data)
-        return None if whole is None else Content(whole)
+    def version(self, before: Content, data: bytes) -> Version | None:
+        """The next version of a file of values, None for a file that cannot be read."""
+        found = None if before.text is None else self._by_lines(before.values, before.text, data)
+        if found is not None:
+            return found
+        whole = self._by_lines({}, b"", data)
+        if whole is not None:
+            return compared(before, whole.content)
+        values = _read_whole(data)
+        return None if values is None else compared(before, Content(values))
 
-    def _meant(self, line: bytes) -> Line:
-        known = self._lines.get(line)
-        if known is None:
-            if len(self._lines) >= _CACHED:
-                self._lines.clear()
-            known = self._lines[line] = _line(line)
-        return known
+    def _by_lines(self, values: Values, old: bytes, new: bytes) -> Version | None:
+        """What the lines that differ make of some values; None where a line does not stand for itself."""
+        start, old_end, new_end = _differing(old, new)
+        gone = dict(self._pairs(old[start:old_end]))
+        pairs = self._pairs(new[start:new_end])
+        came = dict(pairs)
+        if len(came) < len(pairs) or _UNKNOWN in came:
+            return None
+        after = values.copy()
+        for key in gone:
+            del after[key]
+        if not after.keys().isdisjoint(came):
+            return None  # a key that stands twice
+        after.update(came)
+        keys = sorted({key for key, _ in gone.items() ^ came.items()})
+        return Version(Content(after, new), keys)
+
+    def _pairs(self, lines: bytes) -> list[tuple[str, str]]:
+        return [each for each in map(self._meaning_of, lines.split(b"\n")) if each]
 
 
-def changed_keys(old: Content, new: Content) -> list[str]:
-    """The settings that two contents of a file say different things of, in order."""
-    if old.lines is None or new.lines is None or len(old.lines) != len(new.lines):
-        return sorted({key for key, _ in new.values.items() ^ old.values.items()})
-    lines = compress(zip(old.lines, new.lines, strict=True), map(is_not, old.lines, new.lines))
-    keys = {each[0] for pair in lines for each in pair if each}
-    return sorted(key for key in keys if old.values.get(key) != new.values.get(key))
+def compared(before: Content, after: Content) -> Version:
+    """A file's next version by the values of both."""
+    return Version(after, sorted({key for key, _ in after.values.items() ^ before.values.items()}))
+
+
+def _differing(old: bytes, new: bytes) -> tuple[int, int, int]:
+    """The lines that differ: where they start in both, where they end in the old and in the new."""
+    start = old.rfind(b"\n", 0, _alike(old, new)) + 1
+    old_end, new_end = old.find(b"\n", start), new.find(b"\n", start)
+    if old_end >= 0 <= new_end and old[old_end:] == new[new_end:]:
+        return start, old_end, new_end  # one line, as in most commits
+    same = _alike_at_end(old, new, min(len(old), len(new)) - start)
+    old_end = old.find(b"\n", len(old) - same)
+    return (start, old_end, old_end + len(new) - len(old)) if old_end >= 0 else (start, len(old), len(new))
+
+
+def _alike(old: bytes, new: bytes) -> int:
+    """How many bytes are the same at the start: halved down to it, since comparing is faster than looping."""
+    low, high = 0, min(len(old), len(new))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _alike_at_end(old: bytes, new: bytes, most: int) -> int:
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[len(old) - middle : len(old) - low] == new[len(new) - middle : len(new) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def line_of(data: bytes, key: str) -> int:

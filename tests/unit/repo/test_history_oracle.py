@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kemudi.repo.git import environment
 from kemudi.repo.history import Entry, History
-from kemudi.repo.history_values import Reader, stored
+from kemudi.repo.history_values import NOTHING, Reader, stored
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.documents import read_document
 
@@ -291,39 +291,38 @@ def winners(said: dict[Place, str], env: str) -> Iterator[tuple[str, str]]:
     yield from held.items()
 
 
-@given(
-    st.lists(
-        st.one_of(
-            st.sampled_from(
-                [
-                    "A: 1",
-                    "B: x # c",
-                    "C: 'q'",
-                    'D: "a\\n"',
-                    "E: [1, 2]",
-                    "F: {a: 1,",
-                    "g: 1}",
-                    "# c",
-                    "",
-                    "  - 1",
-                ]
-            ),
-            st.sampled_from(
-                ["A: |", "  text", "H: >-", "I:", "I: # none", "null: 1", "---", "J: &a 1", "K: 0x1F"]
-            ),
-            st.text(alphabet="AB:#{}[]'\"|>-&* \t1.x\r", max_size=8),
-        ),
-        max_size=6,
+LINES = st.one_of(
+    st.sampled_from(
+        ["A: 1", "A: 2", "AB: 1", "B: x # c", "C: 'q'", 'D: "a\\n"', "E: [1, 2]", "# c", "", "  - 1"]
     ),
-    st.sampled_from(["\n", "\r\n"]),
-    st.booleans(),
+    st.sampled_from(["A: |", "  text", "H: >-", "I:", "I: # none", "null: 1", "---", "J: &a 1", "K: 0x1F"]),
+    st.sampled_from(["F: {a: 1,", "g: 1}"]),
+    st.text(alphabet="AB:#{}[]'\"|>-&* \t1.x\r", max_size=8),
 )
-@settings(max_examples=400, deadline=None)
-def test_the_fast_reader_reads_what_the_real_one_reads(lines: list[str], ending: str, closed: bool) -> None:
-    """Or it leaves the file to the real one: it never has an opinion of its own."""
-    data = (ending.join(lines) + (ending if closed else "")).encode()
-    document, _ = read_document(data, "x.yaml")
-    readable = document is not None and not document.broken
-    wanted = {key: stored(value) for key, value in document.values.items()} if document and readable else None
-    found = Reader().content(data)
-    assert (None if found is None else found.values) == wanted
+EDITS = st.lists(
+    st.tuples(st.integers(0, 8), st.integers(0, 3), st.lists(LINES, max_size=3), st.booleans()), max_size=4
+)
+
+
+@given(st.lists(LINES, max_size=8), EDITS, st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=600, deadline=None)
+def test_the_fast_reader_reads_what_the_real_one_reads(
+    lines: list[str], edits: list[tuple[int, int, list[str], bool]], ending: str
+) -> None:
+    """Or it leaves the file to the real one: it never has an opinion of its own, however a file came about."""
+    reader = Reader()
+    before = NOTHING
+    for place, gone, came, closed in [(0, 0, lines, True), *edits]:
+        lines = lines[:place] + came + lines[place + gone :] if before is not NOTHING else came
+        data = (ending.join(lines) + (ending if closed else "")).encode()
+        document, _ = read_document(data, "x.yaml")
+        readable = document is not None and not document.broken
+        wanted = (
+            {key: stored(value) for key, value in document.values.items()} if document and readable else None
+        )
+        found = reader.version(before, data)
+        assert (None if found is None else found.content.values) == wanted
+        if found is not None:
+            old, new = before.values, found.content.values
+            assert found.keys == sorted(key for key in old | new if old.get(key) != new.get(key))
+            before = found.content
