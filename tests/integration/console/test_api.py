@@ -149,6 +149,16 @@ def test_going_back_is_a_new_commit(site):
     assert browser.api("POST", "/settings/NEO4J_PASSWORD/rollback", body).status_code == 409
 
 
+def test_history_before_a_commit_that_is_not_in_it_is_refused(site):
+    """The commit of a proposal leads nowhere on the branch: 422, not a page of nothing."""
+    browser = site.sign_in()
+    body = {"env": "dev", "changes": [{"key": "SYNC_TIMEOUT", "value": 900}], "mode": "propose"}
+    tip = browser.api("POST", "/changes", body).json()["revision"]
+    before = "/settings/SYNC_TIMEOUT/history?env=dev&before="
+    assert browser.api("GET", before + site.repo.head).status_code == 200
+    assert browser.api("GET", before + tip).status_code == 422
+
+
 def test_a_proposal_leaves_the_branch_alone(site):
     """`propose` makes a branch of its own; where a policy wants approval, saving directly is refused."""
     site.repo.policies({"rule": "approvals", "environments": ["prod"], "required": 1})

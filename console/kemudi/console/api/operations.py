@@ -47,7 +47,7 @@ _EXPORTED: Final[Responses] = problems(404) | {
             "Content-Disposition": {"description": "With a file name.", "schema": {"type": "string"}}
         },
         "content": {
-            "application/yaml": {"schema": {"type": "string"}},
+            "application/yaml": {"schema": {"type": "object"}},
             "application/json": {"schema": {"type": "object"}},
             "text/plain": {"schema": {"type": "string"}},
         },

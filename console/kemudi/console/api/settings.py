@@ -47,6 +47,7 @@ State = Annotated[
     ),
 ]
 Owner = Annotated[str, Query(description="Only what this team owns.")]
+Order = Annotated[Sort, Query(description="The order, category first by default.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
 IfNoneMatch = Annotated[str, Header(alias="If-None-Match", description="ETags that the caller has.")]
 
@@ -100,7 +101,7 @@ class _Handlers:
         type: Type = "",  # noqa: A002  # the name in the address
         state: State = "",
         owner: Owner = "",
-        sort: Sort = "category",
+        sort: Order = "category",
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> SettingPage:
