@@ -22,7 +22,6 @@ from kemudi.repo.history_values import (
     compared,
     contract_defaults,
     layer_of,
-    line_of,
 )
 from kemudi.repo.objects import Objects
 from kemudi.repo.paths import MANIFEST, READ_BYTES
@@ -116,8 +115,8 @@ class Builder:
         number = self.numbers[step.sha]
         parents = [self.states.get(parent, {}) for parent in step.parents]
         first = parents[0] if parents else {}
-        blobs = self._changed(step.touched)
-        read = {path: self._read(path, blob, contents, first) for path, blob in blobs.items()}
+        blobs = self._changed(step.touched).items()
+        read = {path: self._read(path, blob, contents, first) for path, blob in blobs}
         changed = {path: found for path, found in read.items() if found is not None}
         rows = list(_rows(number, first, parents[1:], changed))
         for parent in step.parents:
@@ -128,7 +127,7 @@ class Builder:
         mine = first if step.parents and not waiting[step.parents[0]] else dict(first)
         _apply(mine, rows, changed)
         self.states[step.sha] = mine
-        yield from (_placed(row, blobs, contents) for row in rows)
+        yield from rows
 
     def _changed(self, touched: Iterable[Touched]) -> dict[str, str | None]:
         """Path in the config repo to new content; a file that moved with its whole folder is where it was."""
@@ -152,13 +151,14 @@ class Builder:
     ) -> Version | None:
         before = first[path].content if path in first else NOTHING
         if blob is None:
-            return compared(before, NOTHING)
+            return compared(before, NOTHING, b"")
         if layer_of(path) != DEFAULT_LAYER:
             return self._reader.version(before, contents[blob])
-        defaults, said = contract_defaults(contents[blob])
+        data = contents[blob]
+        defaults, said = contract_defaults(data)
         for key, sensitive in said.items():
             self.said.setdefault(key, set()).add(sensitive)
-        return None if defaults is None else compared(before, Content(defaults))
+        return None if defaults is None else compared(before, Content(defaults), data)
 
 
 def prefixes(steps: Iterable[Step], present: str) -> tuple[str, ...]:
@@ -180,9 +180,9 @@ def _manifest(prefix: str) -> str:
 def _rows(number: int, first: State, others: list[State], changed: Mapping[str, Version]) -> Iterator[Row]:
     added: list[tuple[str, str]] = []
     removed: list[tuple[str, str]] = []
-    for path, (content, keys) in sorted(changed.items()):
-        old, new = first[path].values if path in first else {}, content.values
-        for key in keys:
+    for path, version in sorted(changed.items()):
+        old, new = first[path].values if path in first else {}, version.content.values
+        for key in version.keys:
             origin = _taken_from(others, path, key, new.get(key))
             if origin is not None:
                 yield Row(number, key, path, "taken", old.get(key), new.get(key), origin, None, 1)
@@ -191,7 +191,8 @@ def _rows(number: int, first: State, others: list[State], changed: Mapping[str, 
             elif key not in new:
                 removed.append((key, path))
             else:
-                yield Row(number, key, path, "change", old[key], new[key], number, None, 1)
+                line = version.line_of(key)
+                yield Row(number, key, path, "change", old[key], new[key], number, None, line)
     if added or removed:
         yield from _moves(number, first, changed, added, removed)
 
@@ -219,17 +220,17 @@ def _moves(
         left.setdefault(key, []).append(path)
     # Pairs within a layer are made first: a line that went elsewhere leaves nothing to a copy in another layer.
     for key, path in sorted(added, key=lambda each: not _near(left.get(each[0], ()), each[1])):
-        new = changed[path].content.values[key]
+        new, line = changed[path].content.values[key], changed[path].line_of(key)
         source = _source(left.get(key, []), first, key, path, new)
         if source is None:
-            yield Row(number, key, path, "add", None, new, number, None, 1)
+            yield Row(number, key, path, "add", None, new, number, None, line)
             continue
         left[key].remove(source)
         old = first[source].values[key]
         same = old == new
         origin = first[source].origins[key] if same else number
         yield Row(number, key, source, "left", old, None, 0, None, 1)
-        yield Row(number, key, path, "move" if same else "change", old, new, origin, source, 1)
+        yield Row(number, key, path, "move" if same else "change", old, new, origin, source, line)
     for key, paths in left.items():
         for path in paths:
             yield Row(number, key, path, "remove", first[path].values[key], None, number, None, 1)
@@ -260,15 +261,9 @@ def _apply(state: State, rows: Iterable[Row], changed: Mapping[str, Version]) ->
             mine.pop(row.key, None)
         else:
             mine[row.key] = row.origin
-    for path, (content, _) in changed.items():
+    for path, (content, _, _) in changed.items():
         if content.values:
             known = origins[path] if path in origins else state[path].origins
             state[path] = FileState(content, known)
         else:
             state.pop(path, None)
-
-
-def _placed(row: Row, blobs: Mapping[str, str | None], contents: Mapping[str, bytes]) -> Row:
-    """The row with the line that it is about."""
-    blob = blobs.get(row.path) if row.kind in ("add", "change", "move") else None
-    return row if blob is None else row._replace(line=line_of(contents[blob], row.key))

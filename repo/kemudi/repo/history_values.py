@@ -47,10 +47,19 @@ NOTHING: Final = Content({}, b"")
 
 
 class Version(NamedTuple):
-    """A file of values after a commit. `keys`: the settings that it says something else of than before, in order."""
+    """A file after a commit. `keys`: the settings that it says something else of than before, in order."""
 
     content: Content
     keys: list[str]
+    data: bytes
+
+    def line_of(self, key: str) -> int:
+        """The line of a key, 1 if it cannot be found."""
+        name, data = key.encode(), self.data
+        place = data.find(b"\n" + name + b":") + 1
+        if not place and not data.startswith(name + b":"):
+            place = data.find(b'"' + name + b'"')
+        return data.count(b"\n", 0, place) + 1 if place > 0 else 1
 
 
 class Reader:
@@ -66,9 +75,9 @@ class Reader:
             return found
         whole = self._by_lines({}, b"", data)
         if whole is not None:
-            return compared(before, whole.content)
+            return compared(before, whole.content, data)
         values = _read_whole(data)
-        return None if values is None else compared(before, Content(values))
+        return None if values is None else compared(before, Content(values), data)
 
     def _by_lines(self, values: Values, old: bytes, new: bytes) -> Version | None:
         """What the lines that differ make of some values; None where a line does not stand for itself."""
@@ -85,15 +94,15 @@ class Reader:
             return None  # a key that stands twice
         after.update(came)
         keys = sorted({key for key, _ in gone.items() ^ came.items()})
-        return Version(Content(after, new), keys)
+        return Version(Content(after, new), keys, new)
 
     def _pairs(self, lines: bytes) -> list[tuple[str, str]]:
         return [each for each in map(self._meaning_of, lines.split(b"\n")) if each]
 
 
-def compared(before: Content, after: Content) -> Version:
+def compared(before: Content, after: Content, data: bytes) -> Version:
     """A file's next version by the values of both."""
-    return Version(after, sorted({key for key, _ in after.values.items() ^ before.values.items()}))
+    return Version(after, sorted({key for key, _ in after.values.items() ^ before.values.items()}), data)
 
 
 def _differing(old: bytes, new: bytes) -> tuple[int, int, int]:
@@ -128,15 +137,6 @@ def _alike_at_end(old: bytes, new: bytes, most: int) -> int:
         else:
             high = middle - 1
     return low
-
-
-def line_of(data: bytes, key: str) -> int:
-    """The line of a key, 1 if it cannot be found."""
-    name = key.encode()
-    place = data.find(b"\n" + name + b":") + 1
-    if not place and not data.startswith(name + b":"):
-        place = data.find(b'"' + name + b'"')
-    return data.count(b"\n", 0, place) + 1 if place > 0 else 1
 
 
 def contract_defaults(data: bytes) -> tuple[Values | None, dict[str, bool]]:
