@@ -1,7 +1,8 @@
 """`kemudi log KEY` and `kemudi blame` on a repository of 10,000 commits and 200 files, against `git log -G KEY`.
 
-Run: python benchmarks/history.py [--commits N] [--files N]. Whole processes, the median of some runs: the time on the
-clock, and that of the processor, which a busy machine does not change much.
+Run: python benchmarks/history.py [--commits N] [--files N] [--pairs N]. Whole processes: the time on the clock and that
+of the processor, medians. The ratio is the median of pairs, each a git and a cold Kemudi one after the other: a shared
+machine is not equally fast all the time.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,32 +35,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--commits", type=int, default=10_000)
     parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--pairs", type=int, default=11)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _git(root, "init", "-q", "-b", "main")
         _git(root, "fast-import", "--quiet", data=b"".join(_stream(asked.commits, asked.files)))
         _git(root, "reset", "-q", "--hard")
-        _report(root)
+        _report(root, asked.pairs)
 
 
-def _report(root: Path) -> None:
+def _report(root: Path, pairs: int) -> None:
     index = root / ".git" / "kemudi" / "history.sqlite"
     program = [sys.executable, "-m", "kemudi.cli"]
     log = [*program, "log", _WANTED, "--repo", str(root)]
     blame = [*program, "blame", "--env", "prod", "--repo", str(root)]
 
+    help_ = [*program, "log", "--help"]
+
     def cold() -> None:
         index.unlink(missing_ok=True)
         _run(log)
 
-    git = _measured("git log -G KEY", lambda: _git(root, "log", f"-G{_WANTED}", "--oneline"))
-    built = _measured("kemudi log KEY, cold", cold)
-    _measured("kemudi log KEY, warm", lambda: _run(log))
-    _measured("kemudi blame, warm", lambda: _run(blame))
-    _measured("the program alone", lambda: _run([*program, "log", "--help"]))
+    def git() -> None:
+        _git(root, "log", f"-G{_WANTED}", "--oneline")
+
+    both = [(_timed(git), _timed(cold)) for _ in range(pairs)]
+    _print("git log -G KEY", [each for each, _ in both])
+    _print("kemudi log KEY, cold", [each for _, each in both])
+    for name, argv in (
+        ("kemudi log KEY, warm", log),
+        ("kemudi blame, warm", blame),
+        ("the program alone", help_),
+    ):
+        _print(name, [_timed(partial(_run, argv)) for _ in range(_RUNS)])
+    clock, processor = (sorted(ours[each] / gits[each] for gits, ours in both) for each in (0, 1))
     print(
-        f"cold is {built / git:.1f} x git by the processor; the index has {index.stat().st_size / 1e6:.1f} MB"
+        f"cold is {statistics.median(clock):.2f} x git on the clock ({clock[0]:.2f} to {clock[-1]:.2f}), "
+        f"{statistics.median(processor):.2f} x by the processor; the index has {index.stat().st_size / 1e6:.1f} MB"
     )
 
 
@@ -119,17 +133,16 @@ def _run(argv: list[str]) -> None:
     subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
 
 
-def _measured(name: str, work: Callable[[], None]) -> float:
-    """Print both medians in milliseconds; return the processor's in seconds."""
-    clock, processor = [], []
-    for _ in range(_RUNS):
-        begun, used = time.perf_counter(), _used()
-        work()
-        clock.append(time.perf_counter() - begun)
-        processor.append(_used() - used)
-    wall, own = statistics.median(clock), statistics.median(processor)
-    print(f"{name:<24} {wall * 1000:7.0f} ms on the clock {own * 1000:7.0f} ms of the processor")
-    return own
+def _timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the clock and of the processor."""
+    begun, used = time.perf_counter(), _used()
+    work()
+    return time.perf_counter() - begun, _used() - used
+
+
+def _print(name: str, runs: list[tuple[float, float]]) -> None:
+    clock, processor = (statistics.median(each) * 1000 for each in zip(*runs, strict=True))
+    print(f"{name:<24} {clock:7.0f} ms on the clock {processor:7.0f} ms of the processor")
 
 
 def _used() -> float:
