@@ -112,6 +112,31 @@ def test_a_pause_holds_a_commit_back_and_resume_lets_it_through(up, until):
     until(lambda: len(classmates(up)[1]["items"]) == 6, "six classmates")
 
 
+def test_a_plan_against_what_is_live(up):
+    """Only what the daemon serves is compared; a paused commit is what is to come, an override is drift."""
+    good = up.change("dev", "graph_query", GRAPH_CLASSMATES_LIMIT=5)
+    assert up.kemudi("wait", good, "--timeout", "10").returncode == 0
+    assert up.kemudi("pause", "--reason", "enrolment week", "--until", "1h").returncode == 0
+    up.change("dev", "graph_query", GRAPH_CLASSMATES_LIMIT=4)
+    planned = json.loads(up.kemudi("plan", "--live", "--json", KEMUDI_ENV="").stdout)
+    (dev,) = planned["environments"]
+    assert (dev["env"], dev["base"], dev["drift"]) == ("dev", good, [])
+    assert [(each["key"], each["old"], each["new"]) for each in dev["changes"]] == [
+        ("GRAPH_CLASSMATES_LIMIT", 5, 4)
+    ]
+    assert planned["contracts"] == []
+    assert "prod is not compared: the daemon does not serve it" in planned["notes"]
+    assert up.kemudi("resume").returncode == 0
+    assert up.kemudi("wait", "HEAD", "--timeout", "10").returncode == 0
+    stop = ("override", "set", "GRAPH_FEATURE_ENABLED", "false", "--until", "10min", "--reason", "load")
+    assert up.kemudi(*stop).returncode == 0
+    stopped = up.kemudi("plan", "--live")
+    assert (stopped.returncode, "drift: GRAPH_FEATURE_ENABLED overridden" in stopped.stdout) == (1, True)
+    assert up.kemudi("override", "end", "GRAPH_FEATURE_ENABLED", "--reason", "over").returncode == 0
+    assert up.kemudi("plan", "--live").returncode == 0
+    assert up.kemudi("plan", "--live", "--env", "prod").returncode == 2
+
+
 def test_an_emptied_redis_is_filled_again(up, until):
     """FLUSHALL: reported as drift and repaired within the interval, and the service went on."""
     import redis

@@ -52,8 +52,10 @@ def make_plan(request: PlanRequest) -> Plan:
     with ConfigRepository.open(request.path) as repository:
         comparison = compare(repository, base=request.base, head=request.head)
         daemon = _Daemon(request)
-        planned = _live(repository, comparison, daemon) if request.live else _plain(comparison)
-        planned = _only(planned, request.env, comparison)
+        planned = _only(_plain(comparison), request.env, comparison)
+        if request.live:
+            asked = [each.env for each in planned.environments]
+            planned = _only(_live(repository, comparison, asked, daemon), request.env, comparison)
         if (readers := daemon.readers()) is not None:
             planned = with_readers(planned, readers)
         planned = _judged(planned, comparison, Evidence(repository, partial(applied, daemon.url)), request)
@@ -92,28 +94,34 @@ def _judged(planned: Plan, comparison: Comparison, evidence: Evidence, request: 
     return replace(judged, findings=tuple(dict.fromkeys([*judged.findings, *after.findings])))
 
 
-def _live(repository: ConfigRepository, comparison: Comparison, daemon: "_Daemon") -> Plan:
-    """Each environment against the revision that Redis serves, with what in Redis is not that revision's."""
+def _live(
+    repository: ConfigRepository, comparison: Comparison, asked: Sequence[str], daemon: "_Daemon"
+) -> Plan:
+    """The environments that are asked for against what Redis serves, with what in Redis nobody published."""
     served = daemon.served()
     drift = daemon.drift()
+    known = [env for env in asked if env in served]
+    if not known:
+        raise UsageError(f"the daemon at {daemon.url} does not serve {', '.join(asked) or 'any environment'}")
+    others = sorted(set(asked) - set(known))
     plans: dict[str | None, Plan] = {}
     environments: list[EnvironmentPlan] = []
-    for each in _plain(comparison).environments:
-        revision = served.get(each.env)
+    for env in known:
+        revision = served[env]
         if revision not in plans:
-            old = _served_state(repository, comparison, each.env, revision)
+            old = _served_state(repository, comparison, env, revision)
             plans[revision] = plan(old, comparison.new, base=revision, head=comparison.ends.head)
-        own = next(one for one in plans[revision].environments if one.env == each.env)
-        environments.append(replace(own, base=revision, drift=drift.get(each.env, ())))
-    first = next(iter(plans.values()), _plain(comparison))
-    common = first.base if len(plans) == 1 else None
+        own = next(one for one in plans[revision].environments if one.env == env)
+        environments.append(replace(own, base=revision, drift=drift.get(env, ())))
+    first = next(iter(plans.values()))
     return replace(
         first,
-        base=common,
+        base=first.base if len(plans) == 1 else None,
         environments=tuple(environments),
         contracts=_merged(one.contracts for one in plans.values()),
         repository=_merged(one.repository for one in plans.values()),
         quiet=first.quiet if len(plans) == 1 else (),
+        notes=(*first.notes, *(f"{env} is not compared: the daemon does not serve it" for env in others)),
     )
 
 
