@@ -13,8 +13,6 @@ from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from kemudi.console.access import accounts
-from kemudi.console.access.people import OWNER as EVERYTHING
-from kemudi.console.access.people import Caller, Person
 from kemudi.schema.manifest import RoleGrant
 
 load_all_checks()
@@ -34,7 +32,6 @@ NAMES = {
     "until": st.just((datetime.now(UTC) + timedelta(days=1)).isoformat()),
 }
 REAL = st.one_of(st.fixed_dictionaries(NAMES), st.fixed_dictionaries({}, optional=NAMES))
-OWNER = Caller(Person("owner", "Console Admin", "owner@example.org"), EVERYTHING, "token")
 
 
 @pytest.fixture
@@ -119,22 +116,14 @@ def _known(site: Any, case: schemathesis.Case, real: dict[str, Any]) -> dict[str
     """With the commit that is meant: of a proposal that waits now, else the first; and the tag of the setting now."""
     found, board = dict(real), site.parts.board
     if "{id}" in case.path and "id" in real:
-        waits = site.parts.waiting.shown(OWNER, board) or _proposed(site)
-        found |= {"id": waits[0].id, "revision": waits[0].tip}
+        waits = site.proposal()
+        found |= {"id": waits.id, "revision": waits.tip}
     elif "revision" in real:
         found["revision"] = site.repo.git("rev-list", "--max-parents=0", "HEAD")
     if case.method == "PUT" and "env" in real and "key" in real:
         row = board.environments[real["env"]].rows[real["key"]]
         case.headers["If-Match"] = f'"{row.etag}"'
     return found
-
-
-def _proposed(site: Any) -> Any:
-    now = site.parts.board.environments["dev"].rows["SYNC_RETRY_ATTEMPTS"].value
-    change = {"key": "SYNC_RETRY_ATTEMPTS", "value": 9 if now != 9 else 8}
-    body = {"env": "dev", "changes": [change], "mode": "propose"}
-    assert site.sign_in().api("POST", "/changes", body).status_code == 202
-    return site.parts.waiting.shown(OWNER, site.parts.board)
 
 
 def _put(case: schemathesis.Case, real: dict[str, Any], mode: GenerationMode) -> None:
