@@ -1,7 +1,6 @@
 """`kemudi bulk`: many settings from one document, one commit."""
 
-import json
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import click
 
@@ -16,12 +15,10 @@ from kemudi.cli.changing import (
     layer_for,
     place_option,
 )
-from kemudi.schema.documents import JSON, read_document
-from kemudi.schema.errors import FindingsError, UsageError
+from kemudi.repo.bulk import LARGEST, Given, read_bulk
+from kemudi.schema.errors import UsageError
 from kemudi.schema.secret import Secret
 from kemudi.schema.state import ConfigState
-
-_LARGEST: Final = 4 * 1024 * 1024
 
 
 @click.command(
@@ -51,13 +48,13 @@ def bulk_command(
     sealed on the way; keep such a file out of git.
     """
     start = desired(manner.repo)
-    content = _read(file)
-    nested = layer is None and (env is None or _is_nested(start.state, content))
-    edits = (
-        _nested(start.state, content)
-        if nested
-        else _flat(start.state, layer_for(start.state, env, layer), content)
-    )
+    bulk = read_bulk(file.read(LARGEST + 1), getattr(file, "name", "stdin"))
+    layers = start.state.manifest.layers if start.state.manifest is not None else ()
+    if layer is None and (env is None or bulk.is_nested(layers)):
+        edits = [_edit(start.state, str(each.layer), each) for each in bulk.nested()]
+    else:
+        target = layer_for(start.state, env, layer)
+        edits = [_edit(start.state, target, each) for each in bulk.flat()]
     if unset:
         target = layer_for(start.state, env, layer)
         edits += [Edit(target, key, UNSET) for key in unset]
@@ -66,42 +63,6 @@ def bulk_command(
     change(manner, edits, "bulk", expected=start.revision)
 
 
-def _read(file: BinaryIO) -> dict[str, JSON]:
-    data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise UsageError("the document is larger than 4 MiB")
-    try:
-        found = json.loads(data)
-    except ValueError:
-        document, findings = read_document(data, getattr(file, "name", "stdin"))
-        if document is None or document.broken:
-            raise FindingsError("the document cannot be read", findings) from None
-        found = document.values
-    if not isinstance(found, dict):
-        raise UsageError("the document is no mapping of settings")
-    return found
-
-
-def _is_nested(state: ConfigState, content: dict[str, JSON]) -> bool:
-    """Whether KEMUDI_ENV is set, but the document says itself where each value goes."""
-    layers = state.manifest.layers if state.manifest is not None else ()
-    return bool(content) and all(name in layers and isinstance(each, dict) for name, each in content.items())
-
-
-def _nested(state: ConfigState, content: dict[str, JSON]) -> list[Edit]:
-    edits: list[Edit] = []
-    for layer, values in content.items():
-        if not isinstance(values, dict):
-            raise UsageError(
-                f"{layer[:60]!r} is no layer with settings below it",
-                hint="Name --env or --layer for a document of `KEY: value`.",
-            )
-        edits += _flat(state, layer, values)
-    return edits
-
-
-def _flat(state: ConfigState, layer: str, values: dict[str, JSON]) -> list[Edit]:
-    return [
-        Edit(layer, key, Secret(value) if contract_of(state, key).settings[key].sensitive else value)
-        for key, value in values.items()
-    ]
+def _edit(state: ConfigState, layer: str, given: Given) -> Edit:
+    sensitive = contract_of(state, given.key).settings[given.key].sensitive
+    return Edit(layer, given.key, Secret(given.value) if sensitive else given.value)

@@ -1,7 +1,5 @@
 """`kemudi export`: the settings of an environment for another program, secrets sealed or left out."""
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from kemudi.cli.output import json_option, print_json, print_plain
 def export_command(env: str, form: str, category: str | None, reveal: str, repo: Path, as_json: bool) -> None:  # noqa: ARG001  # it says what the only choice is
     """Print every setting of ENV as its layers resolve it. Imported again into its layer, it changes nothing."""
     from kemudi.cli.workspace import keys_of, workspace_for
+    from kemudi.repo.exporting import as_lines, as_yaml
 
     workspace = workspace_for(repo, env)
     wanted = set(keys_of(workspace, category))
@@ -46,41 +45,12 @@ def export_command(env: str, form: str, category: str | None, reveal: str, repo:
     if as_json or form == "json":
         print_json({key: value for values in grouped.values() for key, value in values.items()})
     elif form == "yaml":
-        print_plain(_yaml(grouped, env, workspace.revision))
+        print_plain(as_yaml(grouped, f"{env} at {workspace.revision or 'the files on disk'}"))
     else:
-        print_plain(_lines(grouped, sensitive))
+        print_plain(as_lines(grouped, sensitive))
 
 
 def _written(value: Any) -> Any:  # JSON, or an Envelope: its text
     from kemudi.schema.envelope import Envelope
 
     return str(value) if isinstance(value, Envelope) else value
-
-
-def _yaml(grouped: dict[str, dict[str, Any]], env: str, revision: str | None) -> str:
-    from kemudi.repo.edits import render
-
-    lines = [f"# {env} at {revision or 'the files on disk'}"]
-    for category, values in grouped.items():
-        if values:
-            lines += [f"# {category}", *(f"{key}: {render(value)}" for key, value in values.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _lines(grouped: dict[str, dict[str, Any]], sensitive: set[str]) -> str:
-    lines = []
-    for values in grouped.values():
-        for key, value in values.items():
-            lines.append(f"# {key} is sealed" if key in sensitive else f"{key}={_quoted(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(value: Any) -> str:
-    """A value for a shell and for every reader of .env files."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if re.fullmatch(r"[A-Za-z0-9_./:@%+,-]+", text, re.ASCII):
-        return text
-    if "'" not in text:
-        return f"'{text}'"
-    escaped = re.sub(r'([\\"$`])', r"\\\1", text)
-    return f'"{escaped}"'

@@ -20,14 +20,19 @@ _REFERENCE: Final = re.compile(r"\$\{?[A-Za-z_]")
 
 
 def read_dotenv(path: Path, only: tuple[str, ...] = ()) -> Gathered:
-    """The lines of a `.env` file. A comment right above a line, or beside its value, describes it.
+    """The lines of a `.env` file. Raises UsageError for a file that cannot be read, and as `dotenv`."""
+    return dotenv(_text(path), path.name, only)
 
-    Raises UsageError for a file that cannot be read, or a quote that nothing closes.
+
+def dotenv(text: str, file: str, only: tuple[str, ...] = ()) -> Gathered:
+    """The lines of the text of a `.env` file. A comment right above a line, or beside its value, describes it.
+
+    Raises UsageError for a quote that nothing closes.
     """
     settings: dict[str, Found] = {}
     left: list[Left] = []
-    for number, name, value, words, literal in _dotenv(_text(path), path.name):
-        place = f"{path.name}:{number}"
+    for number, name, value, words, literal in _dotenv(text, file):
+        place = f"{file}:{number}"
         key = key_of(name)
         if key is None:
             left.append(Left(name, f"{place} has no name that a setting could have"))
@@ -41,7 +46,7 @@ def read_dotenv(path: Path, only: tuple[str, ...] = ()) -> Gathered:
             left.append(Left(key, f"{place} says no value"))
         else:
             settings[key] = Found(key, value, is_text=True, description=words, place=place)
-    return Gathered(path.name, tuple(settings.values()), left=tuple(left))
+    return Gathered(file, tuple(settings.values()), left=tuple(left))
 
 
 def read_environment(environment: Mapping[str, str], prefix: str, only: tuple[str, ...] = ()) -> Gathered:
