@@ -93,9 +93,20 @@ def read_env(text: str, name: str) -> tuple[tuple[Given, ...], tuple[Left, ...]]
 
 
 def _as_json(data: bytes) -> JSON:
-    """What it says as JSON; None when it is none, so that it is read as YAML."""
+    """What it says as JSON; None when it is none, or says a name twice, so that it is read as YAML, with places."""
     try:
-        found: JSON = json.loads(data)
+        found: JSON = json.loads(data, object_pairs_hook=_unique, parse_constant=_refused)
     except (ValueError, RecursionError):
         return None
     return found
+
+
+def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _refused(name: str) -> JSON:
+    raise ValueError(f"{name} is no JSON")

@@ -13,6 +13,7 @@ from kemudi.console.access.people import Caller
 from kemudi.console.board import Board, Row, as_text
 from kemudi.console.desired import layers_of
 from kemudi.console.pages.frame import fields, language_of, page, see_other
+from kemudi.console.pages.preview import shown
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
 from kemudi.console.values import InvalidValueError, from_text
@@ -36,29 +37,6 @@ class Form:
     reason: str
     expected: str
     once: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the diff."""
-
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A preview as the template shows it."""
-
-    diff: str
-    lines: tuple[Line, ...]
-    changes: tuple[Any, ...]
-    environments: list[str]
-    readers: list[str]
-    restart: bool
-    refused: tuple[Any, ...]
-    warnings: tuple[Any, ...]
-    text: str
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -187,28 +165,13 @@ class _Handlers:
             board=board,
             row=row,
             form=form,
-            preview=self._shown(board, row, preview) if preview is not None else None,
+            preview=shown(self._parts, board, preview) if preview is not None else None,
             direct=preview.direct if preview is not None else True,
             reason_required=preview.needs.reason_required if preview is not None else False,
             layers=layers_of(state, row.env) if state is not None else (),
             others=self._others(request, row, board),
             reach=reach(state, row.env) if state is not None else {},
             **context,
-        )
-
-    def _shown(self, board: Board, row: Row, preview: Preview) -> Shown:
-        changes = tuple(preview.prepared.plan.changes)
-        return Shown(
-            diff=preview.prepared.diff,
-            lines=diff_lines(preview.prepared.diff),
-            changes=changes,
-            environments=list(dict.fromkeys(change.env for change in changes)),
-            readers=self._parts.readers(board, row),
-            restart=any(change.requires_restart for change in changes),
-            # A missing reason is asked for by the form itself.
-            refused=tuple(each for each in preview.refused if not _about_reason(each.message)),
-            warnings=preview.prepared.warnings,
-            text=preview.text,
         )
 
     def _asked(self, row: Row, form: Form, action: str = "commit") -> Asked:
@@ -231,24 +194,6 @@ class _Handlers:
     def _top(self, board: Board, env: str) -> str:
         """The environment's own layer: where a change reaches nobody else."""
         return layers_of(board.state, env)[-1] if board.state is not None else ""
-
-
-def diff_lines(diff: str) -> tuple[Line, ...]:
-    """The unified diff for the eye, byte for byte; its colours come from the classes."""
-    found: list[Line] = []
-    for text in diff.splitlines():
-        if text.startswith(("---", "+++")):
-            found.append(Line("file", text))
-        elif text.startswith("@@"):
-            found.append(Line("place", text))
-        else:
-            kind = {"+": "plus", "-": "minus"}.get(text[:1], "same")
-            found.append(Line(kind, text))
-    return tuple(found)
-
-
-def _about_reason(message: str) -> bool:
-    return "reason" in message
 
 
 def _once() -> str:

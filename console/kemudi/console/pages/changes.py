@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from kemudi.console.access.gate import GatedRoute, Signed, needs
 from kemudi.console.access.people import Caller
 from kemudi.console.board import Board
-from kemudi.console.pages.change import diff_lines
 from kemudi.console.pages.frame import fields, language_of, page, see_other
+from kemudi.console.pages.preview import diff_lines
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error
 from kemudi.console.waiting import has_approved, is_mine, touches
