@@ -23,6 +23,7 @@ from kemudi.graph.cache import (
 from kemudi.graph.errors import GraphUnavailableError
 from kemudi.graph.http import Parts, build_app
 from kemudi.graph.logs import make_log
+from kemudi.graph.mapping import Names
 from kemudi.graph.metrics import Metrics
 from kemudi.graph.rates import RateLimiter
 from kemudi.graph.registry import Registry
@@ -33,6 +34,7 @@ from kemudi.graph.stores.ladybug import LadybugStore
 from kemudi.graph.stores.neo4j import Neo4jStore
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
+from kemudi.graph.sync.verify import verify
 from kemudi.graph.tracing import TracedCache, TracedStore, tracing_from
 from kemudi.schema.errors import KemudiError, RefusedError
 from kemudi.web.server import HttpServer, listen
@@ -53,6 +55,7 @@ def serve(
     host: str,
     port: int,
     redis_url: str | None = None,
+    names: Names | None = None,
 ) -> int:
     """Run the graph service, and with a registry the sync, until SIGTERM or SIGINT. Returns the exit code.
 
@@ -64,6 +67,7 @@ def serve(
         host: Where to listen.
         port: The same; 0 for a free one.
         redis_url: For the query cache and the rate limits; else `KEMUDI_GRAPH_REDIS_URL`, else memory.
+        names: Of the registry's tables and columns, where they are not the usual ones.
 
     Raises:
         KemudiError: A part cannot start; the message says which.
@@ -87,7 +91,7 @@ def serve(
         else:
             stack.callback(tracing.close)
             service = GraphService(config, TracedStore(store, tracing), TracedCache(counted, tracing))
-        runner = _runner(stack, config, store, registry_dsn, ending)
+        runner = _runner(stack, config, store, registry_dsn, names, ending)
         loop = SyncLoop(runner, ending, log) if runner is not None else None
         preparation = _Preparation(store, runner, loop, ending, log)
         if runner is not None:
@@ -110,19 +114,16 @@ def serve(
     return 0
 
 
-def run_sync_once(registry_dsn: str, on_progress: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+def run_sync_once(
+    registry_dsn: str, on_progress: Callable[[Mapping[str, Any]], None], *, names: Names | None = None
+) -> dict[str, Any]:
     """Run one full sync from a registry into the Neo4j of the settings. Returns its last status.
 
-    `on_progress` gets the status some times a second. Raises KemudiError when a part cannot start.
+    `on_progress` gets the status some times a second; `names` are those of the registry's tables and columns. Raises
+    KemudiError when a part cannot start.
     """
     ending = threading.Event()
-    with ExitStack() as stack:
-        config = stack.enter_context(kemudi.client.connect(service="sync", contracts=CONTRACTS))
-        store = open_store(config, None)
-        stack.callback(store.close)
-        store.prepare()
-        registry = Registry(registry_dsn)
-        stack.callback(registry.close)
+    with _sync_parts(registry_dsn, names) as (config, store, registry):
         runner = SyncRunner(config, store, registry, ending)
         runner.learn_last_success()
         worker = threading.Thread(target=runner.run, name="sync")
@@ -135,6 +136,24 @@ def run_sync_once(registry_dsn: str, on_progress: Callable[[Mapping[str, Any]], 
             ending.set()
             worker.join()
         return runner.status.as_json()
+
+
+def verify_once(registry_dsn: str, *, names: Names | None = None) -> dict[str, Any]:
+    """Compare a registry with the Neo4j of the settings, as `kemudi.graph.sync.verify` says. Raises KemudiError."""
+    with _sync_parts(registry_dsn, names) as (_, store, registry):
+        return verify(registry, store)
+
+
+@contextmanager
+def _sync_parts(registry_dsn: str, names: Names | None) -> Iterator[tuple[Any, GraphStore, Registry]]:
+    with ExitStack() as stack:
+        config = stack.enter_context(kemudi.client.connect(service="sync", contracts=CONTRACTS))
+        store = open_store(config, None)
+        stack.callback(store.close)
+        store.prepare()
+        registry = Registry(registry_dsn, names)
+        stack.callback(registry.close)
+        yield config, store, registry
 
 
 def open_store(config: Any, ladybug: Path | None) -> GraphStore:  # a client
@@ -229,11 +248,16 @@ def _signals(ending: threading.Event) -> Iterator[None]:
 
 
 def _runner(
-    stack: ExitStack, config: Any, store: GraphStore, registry_dsn: str | None, ending: threading.Event
+    stack: ExitStack,
+    config: Any,  # a client
+    store: GraphStore,
+    registry_dsn: str | None,
+    names: Names | None,
+    ending: threading.Event,
 ) -> SyncRunner | None:
     if registry_dsn is None:
         return None
-    registry = Registry(registry_dsn)
+    registry = Registry(registry_dsn, names)
     stack.callback(registry.close)
     return SyncRunner(config, store, registry, ending)
 
