@@ -26,6 +26,18 @@ _HEIGHT: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of the list: what it did to settings that are shown here."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def first(self) -> Entry:
+        """Its author, moment and reason stand in each entry."""
+        return self.entries[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Spark:
     """The changes of the last days as two SVG paths: geometry in attributes, colours from the style sheet."""
 
@@ -57,7 +69,7 @@ def routes(parts: Parts) -> APIRouter:
             categories=sorted(categories.items()),
             widest=max(categories.values(), default=1),
             attention=select(rows, Filter(state="attention", sort="state")),
-            changes=entries[:LAST],
+            changes=by_commit(entries)[:LAST],
             spark=spark(entries, datetime.now(UTC)),
         )
 
@@ -79,6 +91,14 @@ def _entries(parts: Parts, board: Board, caller: Caller, env: str) -> list[Entry
         for entry in found
         if entry.layer in layers and caller.role(env, state.category_of.get(entry.key)) is not None
     ]
+
+
+def by_commit(entries: Sequence[Entry]) -> list[Commit]:
+    """What belongs to one commit in one piece, in the order that it came."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.revision, []).append(entry)
+    return [Commit(tuple(each)) for each in found.values()]
 
 
 def spark(entries: Sequence[Entry], now: datetime) -> Spark:

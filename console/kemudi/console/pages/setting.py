@@ -1,7 +1,7 @@
 """One setting: in every environment, what its contract says, and its history (console.md 6.4)."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -23,12 +23,12 @@ class Step:
 
     Attributes:
         entry: What git says.
-        is_live: Whether this gave the setting its present value.
+        standing: Of what gave the setting its present value in git: `live` when Redis has it, else `git`.
         can_go_back: Whether there is a value to go back to.
     """
 
     entry: Entry
-    is_live: bool
+    standing: Literal["live", "git", ""]
     can_go_back: bool
 
 
@@ -41,7 +41,7 @@ def routes(parts: Parts) -> APIRouter:
     def setting(request: Request, caller: Signed, env: str, key: str) -> HTMLResponse:
         board = parts.board
         here = parts.environment(board, caller, env)
-        steps = _steps(parts, key, env)
+        steps = _steps(parts, key, env, here.rows.get(key))
         if key not in here.rows:
             # Only what was a setting once has history; anything else is not there.
             if not steps or caller.role(env) is None:
@@ -71,18 +71,20 @@ def routes(parts: Parts) -> APIRouter:
     return router
 
 
-def _steps(parts: Parts, key: str, env: str) -> list[Step]:
+def _steps(parts: Parts, key: str, env: str, row: Row | None) -> list[Step]:
     """The history; empty while it cannot be read."""
     try:
         entries = parts.provenance.of_key(key, env, limit=SHOWN)
     except KemudiError:
         return []
     origin = parts.origins(parts.board, env).get(key)
-    live = origin.revision if origin is not None else None
+    # One commit may have set the same key in several layers; only one of these gives the value.
+    origin_at = (origin.revision, origin.layer) if origin is not None else None
+    standing: Literal["live", "git"] = "live" if row is not None and row.state == "live" else "git"
     return [
         Step(
             each,
-            each.revision == live,
+            standing if (each.revision, each.layer) == origin_at else "",
             each.new is not None and not each.sensitive and each.layer != "default",
         )
         for each in entries
