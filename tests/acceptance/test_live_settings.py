@@ -1,6 +1,8 @@
 """A change in git steers the running services, and a bad one does not."""
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 
@@ -135,6 +137,36 @@ def test_a_plan_against_what_is_live(up):
     assert up.kemudi("override", "end", "GRAPH_FEATURE_ENABLED", "--reason", "over").returncode == 0
     assert up.kemudi("plan", "--live").returncode == 0
     assert up.kemudi("plan", "--live", "--env", "prod").returncode == 2
+
+
+def test_the_sync_is_paused_resumed_and_verified_from_the_command_line(up, until):
+    """Pause and resume are commits; a paused run waits and then ends; what differs is named."""
+    registry = sqlite3.connect(up.folder / ".kemudi" / "up" / "registry.db", timeout=30)
+    with contextlib.closing(registry), registry:
+        (nim, kode), *_ = registry.execute(
+            "SELECT nim, kode FROM riwayat_pendidikan WHERE NOT deleted LIMIT 1"
+        )
+        paused = up.kemudi("sync", "pause", "-m", "the registry is being moved", "--json")
+        revision = json.loads(paused.stdout)["revision"]
+        assert up.git("log", "-1", "--format=%H %s") == f"{revision} Set SYNC_PAUSED in dev"
+        assert up.kemudi("wait", revision, "--timeout", "10").returncode == 0
+        equal = up.kemudi("sync", "verify")
+        assert (equal.returncode, equal.stdout.startswith("equal: ")) == (0, True)
+        registry.execute("UPDATE riwayat_pendidikan SET deleted = 1 WHERE nim = ? AND kode = ?", (nim, kode))
+    differing = up.kemudi("sync", "verify")
+    assert differing.returncode == 1
+    assert f"  extra    {nim} {kode}" in differing.stdout.splitlines()
+    up.post("/sync/run")
+    until(lambda: json.loads(up.kemudi("sync", "status", "--json").stdout)["state"] == "paused", "it waits")
+    assert json.loads(up.kemudi("sync", "verify", "--json").stdout)["named"] == [
+        {"kind": "extra", "nim": nim, "kode": kode}
+    ]
+    assert up.kemudi("sync", "resume", "-m", "it has been moved").returncode == 0
+    ended = up.kemudi("sync", "run", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["state"]) == (0, "done")
+    assert up.kemudi("sync", "verify").returncode == 0
+    again = up.kemudi("sync", "resume", "-m", "once more")
+    assert (again.returncode, again.stdout) == (0, "nothing to change: it is so already\n")
 
 
 def test_an_emptied_redis_is_filled_again(up, until):

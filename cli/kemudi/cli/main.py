@@ -52,7 +52,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "secret": ("secret", "Make keys and seal values."),
     "redis": ("redis", "Print the rights that Redis should give to each user."),
     "graph": ("graph", "Run the graph service."),
-    "sync": ("sync", "Run the sync service and ask how far it is."),
+    "sync": ("sync", "Run the sync service, pause it, ask how far it is, and compare."),
     "console": ("console", "Run the console; make one-time sign-in links, users and tokens."),
     "doctor": ("doctor", "Check this machine and this configuration; say what to fix."),
 }

@@ -90,3 +90,14 @@ def file_option(flag: str, variable: str, text: str) -> Callable[[Command], Comm
         )(command)
 
     return decorate
+
+
+def mapping_option(command: Command) -> Command:
+    """The names of the registry's tables and columns."""
+    return click.option(
+        "--mapping",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        envvar="KEMUDI_REGISTRY_MAPPING",
+        metavar="FILE",
+        help="YAML with the registry's own names of tables and columns.  [KEMUDI_REGISTRY_MAPPING]",
+    )(command)

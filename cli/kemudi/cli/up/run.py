@@ -127,6 +127,7 @@ def _start_all(choices: Choices, layout: Layout, supervisor: Supervisor, say: Sa
         "KEMUDI_KEYSET": str(keys.service_keyset(SERVICES)),
         "KEMUDI_STATE_DIR": str(layout.state / "clients"),
         "KEMUDI_DAEMON_URL": daemon,
+        "KEMUDI_GRAPH_URL": graph,
         "KEMUDI_REPO": str(layout.repo),
     }
     write_private(layout.env_file, "".join(f"{name}='{value}'\n" for name, value in client_env.items()))
