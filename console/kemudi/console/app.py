@@ -29,12 +29,13 @@ from kemudi.console.pages import (
     stop,
     switches,
     sync,
+    transfer,
 )
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
 from kemudi.schema.errors import KemudiError
 
-PAGES = (site, sign_in, dashboard, settings_list, setting, change, changes, switches, stop, sync)
+PAGES = (site, sign_in, dashboard, settings_list, setting, change, changes, switches, stop, sync, transfer)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
 
 API_GROUPS = (api_settings, api_changes, api_proposals, api_operations, api_events)

@@ -183,7 +183,7 @@ def test_compare_and_export_hold_no_secret(site):
     exported = browser.api("GET", "/export?env=dev&format=json").json()
     assert exported["GRAPH_CLASSMATES_LIMIT"] == 25
     assert "NEO4J_PASSWORD" not in exported
-    assert "GRAPH_CLASSMATES_LIMIT='25'" in browser.api("GET", "/export?env=dev&format=env").text
+    assert "GRAPH_CLASSMATES_LIMIT=25\n" in browser.api("GET", "/export?env=dev&format=env").text
     assert "GRAPH_CLASSMATES_LIMIT: 25" in browser.api("GET", "/export?env=dev").text
 
 

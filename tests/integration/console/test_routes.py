@@ -67,6 +67,8 @@ ROUTES: dict[str, Expected] = {
     "POST /e/{env}/settings/{key}/stop": Expected("approver", 303, STOP, key="SYNC_PAUSED"),
     "GET /e/{env}/switches": Expected("viewer"),
     "GET /e/{env}/sync": Expected("viewer"),
+    "GET /e/{env}/transfer": Expected("viewer"),
+    "POST /e/{env}/transfer": Expected("editor", form={"text": "SYNC_TIMEOUT: 900"}),
     "GET /favicon.ico": Expected(""),
     "GET /healthz": Expected(""),
     "GET /openapi.json": Expected(""),

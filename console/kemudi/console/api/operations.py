@@ -3,9 +3,8 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-import yaml
 from fastapi import APIRouter, Query, Request, Response
 
 from kemudi.console.access.gate import GatedRoute, Signed, signed_in
@@ -28,12 +27,13 @@ from kemudi.console.api.operation_shapes import (
     ScheduledOut,
     StatusOut,
 )
-from kemudi.console.board import Row, as_text
+from kemudi.console.board import Row
 from kemudi.console.catalogue import visible
 from kemudi.console.chain import Chain, chain_of
 from kemudi.console.operations import clear_cache, pause, reconcile, resume
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
+from kemudi.repo.exporting import as_lines, as_yaml
 from kemudi.schema.manifest import Role
 
 MOST: Final = 1000
@@ -200,21 +200,23 @@ def differs(one: Row, other: Row) -> bool:
 
 
 def exported(parts: Parts, caller: Caller, env: str, kind: str) -> Response:
-    """The file of an export."""
-    rows = [row for row in visible(parts.environment(parts.board, caller, env), caller) if row.is_set]
-    values = {row.key: row.value for row in rows if not row.spec.sensitive}
+    """The file of an export: it can be imported again."""
+    board = parts.board
+    rows = [row for row in visible(parts.environment(board, caller, env), caller) if row.is_set]
+    sealed = {row.key for row in rows if row.spec.sensitive}
+    grouped: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        grouped.setdefault(row.category, {})[row.key] = row.value
+    plain = {
+        category: {key: value for key, value in values.items() if key not in sealed}
+        for category, values in grouped.items()
+    }
     if kind == "json":
+        values = {key: value for each in plain.values() for key, value in each.items()}
         text, media = json.dumps(values, indent=2, ensure_ascii=False) + "\n", "application/json"
     elif kind == "yaml":
-        text, media = yaml.safe_dump(values, sort_keys=False, allow_unicode=True), "application/yaml"
+        text, media = as_yaml(plain, f"{env} at {board.head or 'no commit yet'}"), "application/yaml"
     else:
-        text, media = (
-            "".join(f"{key}={_shell(as_text(value))}\n" for key, value in values.items()),
-            "text/plain",
-        )
+        text, media = as_lines(grouped, sealed), "text/plain"
     headers = {"Content-Disposition": f'attachment; filename="{env}.{kind}"'}
     return Response(text, media_type=f"{media}; charset=utf-8", headers=headers)
-
-
-def _shell(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
