@@ -7,6 +7,10 @@
     ├── StudentNotFoundError       the graph does not know the student         HTTP 404 student-not-found
     ├── QueryTimeoutError          GRAPH_QUERY_TIMEOUT ended the query         HTTP 504 query-timeout
     ├── InvalidRequestError        also a ValueError: limit, algorithm, cursor HTTP 422 invalid-request
+    ├── ConflictError
+    │   ├── GraphMovedError        what a write was made for is not so any more; nothing was written
+    │   ├── LeaseHeldError         another process runs the sync
+    │   └── LeaseLostError         another process took the sync over; nothing was written
     ├── RefusedError
     │   └── GraphRefusedError      the store refuses it; a retry does not help HTTP 500 graph-refused
     └── UnavailableError
@@ -15,7 +19,7 @@
         └── RegistryUnavailableError  (kemudi.graph.registry)                  HTTP 503 registry-unavailable
 """
 
-from kemudi.schema.errors import KemudiError, RefusedError, UnavailableError
+from kemudi.schema.errors import ConflictError, KemudiError, RefusedError, UnavailableError
 
 
 class FeatureDisabledError(KemudiError):
@@ -41,6 +45,33 @@ class QueryTimeoutError(KemudiError):
 
 class InvalidRequestError(KemudiError, ValueError):
     """The caller asks for what cannot be: a limit below one, an unknown algorithm, a cursor of no page."""
+
+
+class GraphMovedError(ConflictError):
+    """A transaction was rolled back, since what it was made for is not so any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the graph moved on meanwhile; nothing was written")
+
+
+class LeaseHeldError(ConflictError):
+    """Another process runs the sync, and lives."""
+
+    def __init__(self, holder: str | None) -> None:
+        super().__init__(
+            f"another sync runs on this graph: {holder or 'just ended'}",
+            hint="Wait for it, or stop it; a process that was killed is taken over after some seconds.",
+        )
+
+
+class LeaseLostError(ConflictError):
+    """The lease went to another process, as after a long sleep of this one; what it would have written is not."""
+
+    def __init__(self, holder: str | None) -> None:
+        super().__init__(
+            f"this sync lost its lease and wrote nothing more; it went to {holder or 'another, which is over'}",
+            hint="Run it again once the other one has ended; the checkpoint is kept.",
+        )
 
 
 class GraphRefusedError(RefusedError):

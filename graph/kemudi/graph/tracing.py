@@ -102,6 +102,7 @@ class TracedStore:
         self._tracing = tracing
         self.name = inner.name
         self.parallel_writers = inner.parallel_writers
+        self.exclusive = inner.exclusive
 
     def prepare(self) -> None:
         """See `GraphStore`."""
@@ -114,10 +115,10 @@ class TracedStore:
             span.set_attribute("db.response.returned_rows", len(records))
             return records
 
-    def write(self, steps: Sequence[Step]) -> None:
+    def write(self, steps: Sequence[Step], *, fence: Step | None = None) -> None:
         """See `GraphStore`."""
-        with self._tracing.query(self.name, [name for name, _ in steps]):
-            self._inner.write(steps)
+        with self._tracing.query(self.name, [name for name, _ in [*steps, *([fence] if fence else [])]]):
+            self._inner.write(steps, fence=fence)
 
     def ping(self) -> None:
         """See `GraphStore`."""

@@ -41,7 +41,7 @@ else:
     store = Neo4jStore(where, "neo4j", Secret(os.environ["PASSWORD"]))
 store.prepare()
 registry = Registry(dsn)
-runner = SyncRunner(config, store, registry, threading.Event())
+runner = SyncRunner(config, store, registry, threading.Event(), lease_seconds=0.5)
 print("go", flush=True)
 status = runner.run(full=mode == "full")
 registry.close()
@@ -70,7 +70,8 @@ def sync(kind, where, dsn, mode, settings):
     store.prepare()
     registry = Registry(dsn)
     print("go", os.getpid(), flush=True)
-    status = SyncRunner(config, store, registry, threading.Event()).run(full=mode == "full")
+    runner = SyncRunner(config, store, registry, threading.Event(), lease_seconds=0.2)
+    status = runner.run(full=mode == "full")
     registry.close()
     store.close()
     return 0 if status.state == "done" else 1

@@ -43,7 +43,8 @@ def synced(source: Any, place: Any, *, full: bool = True) -> SyncStatus:
     store = place.open()
     try:
         config = InMemoryClient({"SYNC_BATCH_SIZE": BATCH}, contracts=CONTRACTS)
-        return SyncRunner(config, store, source.registry, threading.Event()).run(full=full)
+        runner = SyncRunner(config, store, source.registry, threading.Event(), lease_seconds=0.5)
+        return runner.run(full=full)
     finally:
         store.close()
 

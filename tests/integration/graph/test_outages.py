@@ -154,7 +154,7 @@ def test_neo4j_that_stays_away_ends_the_run_and_the_next_one_goes_on(
     with pytest.raises(GraphUnavailableError):
         neo4j_store.ping()
     neo4j_server.start()
-    again = SyncRunner(config, neo4j_store, rows.registry, ending).run()
+    again = SyncRunner(config, neo4j_store, rows.registry, ending, lease_seconds=1).run()
     assert again.state == "done"
     # A batch whose answer was lost with the connection may be in the graph already.
     assert 800 - failed.rows_done - again.rows_done in {0, 25}

@@ -370,3 +370,46 @@ def test_one_sync_in_a_process_of_its_own(settings: Settings, neo4j_server: Any,
     status = json.loads(done.stdout)
     assert (status["state"], status["rows_done"]) == ("done", 3_000)
     assert status["seen"] >= 1
+
+
+@pytest.mark.neo4j
+@pytest.mark.xdist_group("neo4j")
+def test_the_command_line_reads_a_registry_with_names_of_its_own(
+    settings: Settings, neo4j_server: Any, source: Any, tmp_path: Path
+) -> None:
+    """`sync run` and `sync verify` with --mapping, here and into Neo4j; a mapping that is none is refused by line."""
+    settings.publish(NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password))
+    registry = source(300)
+    with registry.registry.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE riwayat_pendidikan RENAME TO enrolment")
+        connection.exec_driver_sql("ALTER TABLE enrolment RENAME nim TO student")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("riwayat_pendidikan:\n  table: enrolment\n  nim: student\n")
+
+    def sync(command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "kemudi.cli", "sync", command, "--registry", registry.dsn, *arguments],
+            env=environment(settings.env),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    ran = sync("run", "--mapping", str(mapping), "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["rows_done"] == 300
+    compared = sync("verify", "--mapping", str(mapping))
+    assert (compared.returncode, compared.stdout.startswith("equal: ")) == (0, True)
+    with registry.registry.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM enrolment WHERE id = 1")
+    assert sync("verify", "--mapping", str(mapping)).returncode == 1
+    unmapped = sync("verify")
+    assert unmapped.returncode != 0
+    assert "riwayat_pendidikan" in unmapped.stderr
+    mapping.write_text("riwayat_pendidikan:\n  table: 'enrolment; DROP TABLE kelas'\n")
+    refused = sync("run", "--mapping", str(mapping))
+    assert (refused.returncode, "is not mapped to a name" in refused.stderr) == (2, True)
+    mapping.write_text("riwayat_pendidikan:\n  table: a\n  table: b\n")
+    twice = sync("run", "--mapping", str(mapping))
+    assert (twice.returncode, f"{mapping}:3" in twice.stderr) == (1, True)

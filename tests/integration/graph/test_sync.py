@@ -177,7 +177,7 @@ def test_a_pause_stops_a_big_sync_within_one_batch_and_it_resumes_there(
     until(lambda: runner.status.state == "done", 90)
     assert runner.status.rows_done == 20_000
     assert runner.status.batch_size == 2_000
-    assert runner.status.batches <= paused.batches + 10
+    assert runner.status.batches <= paused.batches + 10 + 8  # each of the ranges may end with a short one
     assert verify(rows.registry, store)["equal"]
 
 
@@ -186,7 +186,7 @@ class Counted:
 
     def __init__(self, store: GraphStore) -> None:
         self._store = store
-        self.name, self.parallel_writers = store.name, store.parallel_writers
+        self.name, self.parallel_writers, self.exclusive = store.name, store.parallel_writers, store.exclusive
         self.before_write: Callable[[int], None] = lambda _number: None
         self.writes = 0
 
@@ -196,10 +196,11 @@ class Counted:
     def read(self, query: str, parameters: Any, *, timeout: float | None = None) -> Any:
         return self._store.read(query, parameters, timeout=timeout)
 
-    def write(self, steps: Any) -> None:
-        self.writes += 1
-        self.before_write(self.writes)
-        self._store.write(steps)
+    def write(self, steps: Any, *, fence: Any = None) -> None:
+        if steps and steps[0][0] != "make_lease":  # the lease's own are not of the data
+            self.writes += 1
+            self.before_write(self.writes)
+        self._store.write(steps, fence=fence)
 
     def ping(self) -> None:
         self._store.ping()

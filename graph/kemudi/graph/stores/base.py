@@ -18,10 +18,12 @@ class GraphStore(Protocol):
     Attributes:
         name: For messages and metrics, such as `ladybug`.
         parallel_writers: How many writing transactions make sense at once.
+        exclusive: No other process can have it open at the same time.
     """
 
     name: str
     parallel_writers: int
+    exclusive: bool
 
     def prepare(self) -> None:
         """Create tables or constraints that are missing. Raises GraphUnavailableError, GraphRefusedError."""
@@ -32,8 +34,10 @@ class GraphStore(Protocol):
         Raises QueryTimeoutError, GraphUnavailableError, GraphRefusedError.
         """
 
-    def write(self, steps: Sequence[Step]) -> None:
+    def write(self, steps: Sequence[Step], *, fence: Step | None = None) -> None:
         """Run named queries in one transaction: all of them are durable when this returns, or none is.
+
+        A `fence` is run last; when it gives no record, none is durable and GraphMovedError is raised.
 
         Raises GraphUnavailableError, and GraphContendedError, when it is worth another try; GraphRefusedError. After
         an error that came with the end of the connection the transaction may have been committed nevertheless, so

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import ladybug
 
-from kemudi.graph.errors import GraphRefusedError, GraphUnavailableError, QueryTimeoutError
+from kemudi.graph.errors import GraphMovedError, GraphRefusedError, GraphUnavailableError, QueryTimeoutError
 from kemudi.graph.queries import query as text_of
 from kemudi.graph.queries import statements
 from kemudi.graph.stores.base import Parameters, Record, Step, Texts
@@ -37,6 +37,7 @@ class LadybugStore:
 
     name = "ladybug"
     parallel_writers = 1
+    exclusive = True
 
     def __init__(self, path: Path, texts: Texts = text_of) -> None:
         """Open or create the file. Raises GraphUnavailableError while another process has it open."""
@@ -88,7 +89,7 @@ class LadybugStore:
                     raise QueryTimeoutError(timeout) from error
                 raise _explained(error, f"the embedded store did not run {query}") from error
 
-    def write(self, steps: Sequence[Step]) -> None:
+    def write(self, steps: Sequence[Step], *, fence: Step | None = None) -> None:
         """One transaction at a time; rolled back as a whole when a step fails."""
         with self._writing:
             self._require_open()
@@ -96,6 +97,8 @@ class LadybugStore:
                 _run(self._writer, "BEGIN TRANSACTION", {})
                 for name, parameters in steps:
                     _run(self._writer, self._texts(name), parameters)
+                if fence is not None:
+                    _require(_run(self._writer, self._texts(fence[0]), fence[1]))
                 failpoint("graph.before-commit")
                 _run(self._writer, "COMMIT", {})
             except BaseException as error:
@@ -170,6 +173,11 @@ def _run(connection: Any, statement: str, parameters: Mapping[str, Any]) -> list
         return list(result.rows_as_dict())
     finally:
         result.close()
+
+
+def _require(records: Sequence[Record]) -> None:
+    if not records:
+        raise GraphMovedError
 
 
 def _explained(error: RuntimeError, what: str) -> KemudiError:

@@ -19,6 +19,7 @@ from neo4j.exceptions import (
 
 from kemudi.graph.errors import (
     GraphContendedError,
+    GraphMovedError,
     GraphRefusedError,
     GraphUnavailableError,
     QueryTimeoutError,
@@ -47,6 +48,7 @@ class Neo4jStore:
 
     name = "neo4j"
     parallel_writers = 8
+    exclusive = False
 
     def __init__(self, uri: str, user: str, password: Secret[str], texts: Texts = text_of) -> None:
         """Make the driver; nothing is connected yet. Raises UsageError for an address that it does not understand."""
@@ -90,7 +92,7 @@ class Neo4jStore:
                 time.sleep(_AGAIN_SECONDS)
         raise AssertionError("the last try returns or raises")
 
-    def write(self, steps: Sequence[Step]) -> None:
+    def write(self, steps: Sequence[Step], *, fence: Step | None = None) -> None:
         """One transaction, tried once: the sync counts and spaces its own tries."""
         try:
             with (
@@ -99,6 +101,8 @@ class Neo4jStore:
             ):
                 for name, parameters in steps:
                     self._run(transaction, name, parameters).consume()
+                if fence is not None and not list(self._run(transaction, *fence)):
+                    raise GraphMovedError  # which rolls back
                 failpoint("graph.before-commit")
                 transaction.commit()
         except (Neo4jError, DriverError) as error:

@@ -81,11 +81,12 @@ class Checkpoints:
         found = [(name, self._read(name)) for name in map(_range_name, range(run.ranges))]
         return [Range(name, each["after_id"], each["until_id"]) for name, each in found if each is not None]
 
-    def plan(self, bounds: Sequence[tuple[int, int]]) -> list[Range]:
-        """Begin a full run over these ranges: in one transaction, so that a crash leaves the whole plan or none."""
-        planned = [Range(_range_name(index), *each) for index, each in enumerate(bounds)]
-        self._store.write([*(part.step() for part in planned), _step(_RUN, after_id=len(planned))])
-        return planned
+    def range(self, part: Range) -> Range:
+        """A planned range where it stands; as given when there is no such plan any more."""
+        found = self._read(part.name)
+        if found is None or found["until_id"] != part.until_id:
+            return part
+        return part.reached(found["after_id"])
 
     def changes_reached(self) -> Position | None:
         """How far an interrupted run over changed rows came; None when the last one finished."""
@@ -93,17 +94,6 @@ class Checkpoints:
         if found is None or not found["watermark"]:
             return None
         return Position(datetime.fromisoformat(found["watermark"]), found["after_id"])
-
-    def finish(self, ranges: int, watermark: str) -> str:
-        """The graph equals the registry as it was at `watermark`. Returns the moment."""
-        moment = now()
-        self._store.write(
-            [
-                _step(_CHANGES),
-                _step(_RUN, after_id=ranges, finished_at=moment, watermark=watermark),
-            ]
-        )
-        return moment
 
     def data_version(self) -> int:
         """A number that rises with each batch."""
@@ -113,6 +103,17 @@ class Checkpoints:
     def _read(self, name: str) -> dict[str, Any] | None:
         found = self._store.read("checkpoint", {"name": name})
         return found[0] if found else None
+
+
+def plan(bounds: Sequence[tuple[int, int]]) -> tuple[list[Range], list[Step]]:
+    """A full run over these ranges, and the steps that write it: of one transaction, so a crash leaves all or none."""
+    planned = [Range(_range_name(index), *each) for index, each in enumerate(bounds)]
+    return planned, [*(part.step() for part in planned), _step(_RUN, after_id=len(planned))]
+
+
+def finish(ranges: int, moment: str, watermark: str) -> list[Step]:
+    """At `moment` the graph equals the registry as it was at `watermark`."""
+    return [_step(_CHANGES), _step(_RUN, after_id=ranges, finished_at=moment, watermark=watermark)]
 
 
 def now() -> str:

@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
 from kemudi.graph.registry import Registry
-from kemudi.graph.stores.base import GraphStore, Step
+from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.batch import BUMP, steps_for, steps_to_repair
-from kemudi.graph.sync.checkpoint import Checkpoints, Position, Range
-from kemudi.graph.sync.gate import Config, Gate, StoppedError
+from kemudi.graph.sync.checkpoint import Checkpoints, Position, Range, finish, now, plan
+from kemudi.graph.sync.copying import Copier, Progress, Threads
+from kemudi.graph.sync.gate import Config, Gate
+from kemudi.graph.sync.lease import Lease
 from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.status import StatusBoard
 from kemudi.graph.sync.verify import Difference, compare_range
@@ -43,6 +44,8 @@ class SyncRun:
         registry: The rows.
         board: Told of every batch.
         ending: Set when the process ends; the run stops after its batch.
+        lease: Taken; everything is written under it.
+        copier: Of the ranges of a full run; threads of this process unless said otherwise.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class SyncRun:
         registry: Registry,
         board: StatusBoard,
         ending: threading.Event,
+        lease: Lease,
+        copier: Copier | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -60,6 +65,8 @@ class SyncRun:
         self._ending = ending
         self._checkpoints = Checkpoints(store)
         self._gate = Gate(config, board, ending)
+        self._lease = lease
+        self._copier = copier or Threads(registry, store.parallel_writers)
 
     def full(self, watermark: str) -> None:
         """Take over every row, from where an interrupted run left off; then everything that no row shows."""
@@ -68,7 +75,11 @@ class SyncRun:
         self._board.update(
             rows_total=sum(left), checkpoint=min((part.after_id for part in ranges), default=0)
         )
-        _Copying(self, ranges).copy_all(self._writers())
+        progress = Progress(self._config, self._board, self._gate, self._ending, ranges)
+        self._copier.copy(self._lease.fence, progress)
+        self._tried(
+            self._lease.pass_on
+        )  # whoever still copies, as a task that was given up, is late from here on
         self._reconcile()
         self._finish(len(ranges), watermark)
 
@@ -87,35 +98,14 @@ class SyncRun:
             self._reconcile()
         self._finish(0, watermark)
 
-    def copy_page(self, part: Range, copied: Callable[[Range], int]) -> Range:
-        """One page of a range in one transaction with its checkpoint; the range as it is then.
-
-        `copied` is told, and gives the key up to which every row is in the graph.
-        """
-        size = self._gate.pass_through()
-        failpoint("sync.before-batch")
-
-        def batch() -> tuple[Range, int]:
-            page = self._registry.page(part.after_id, size, part.until_id)
-            further = part.reached(page[-1].id if len(page) == size else part.until_id)
-            self._store.write([*steps_for(page, self._registry), further.step()])
-            return further, len(page)
-
-        further, rows = self._tried(batch)
-        self._board.add_rows(rows, copied(further), self._gate.active_seconds)
-        failpoint("sync.after-batch")
-        return further
-
-    def abandon(self) -> None:
-        """Let the other ranges stop after their batch."""
-        self._gate.abandon()
-
     def _planned(self) -> list[Range]:
         left = self._checkpoints.interrupted()
-        return left or self._checkpoints.plan(self._registry.ranges(self._writers()))
-
-    def _writers(self) -> int:
-        return min(int(self._config["SYNC_PARALLELISM"]), self._store.parallel_writers)
+        if left:
+            return left
+        parts = self._copier.parts(self._registry.totals().rows, int(self._config["SYNC_BATCH_SIZE"]))
+        ranges, steps = plan(self._registry.ranges(parts))
+        self._lease.fence.write(steps)
+        return ranges
 
     def _copy_changes(self, position: Position, size: int) -> tuple[Position, bool]:
         page = self._registry.changes(position.changed_at, position.id, size)
@@ -123,7 +113,7 @@ class SyncRun:
             return position, False
         changed_at, last = page[-1]
         further = Position(changed_at, last.id)
-        self._store.write([*steps_for([row for _, row in page], self._registry), further.step()])
+        self._lease.fence.write([*steps_for([row for _, row in page], self._registry), further.step()])
         self._board.add_rows(len(page), self._board.current.checkpoint, self._gate.active_seconds)
         return further, len(page) == size
 
@@ -143,23 +133,22 @@ class SyncRun:
             after = compared.until
         failpoint("sync.before-prune")
         self._board.update(phase="prune")
-        self._write([("delete_idle_students", {}), ("delete_idle_classes", {}), BUMP])
+        prune = [("delete_idle_students", {}), ("delete_idle_classes", {}), BUMP]
+        self._tried(lambda: self._lease.fence.write(prune))
 
     def _repair(self, differences: Sequence[Difference]) -> None:
         # Both sides are asked again, for the registry may have moved since the comparison.
         missing = self._registry.rows_of([each.pair for each in differences if each.kind == "missing"])
         extra = {each.pair for each in differences if each.kind == "extra"}
         extra -= self._registry.live_pairs(sorted(extra))
-        self._store.write(steps_to_repair(missing, extra))
+        self._lease.fence.write(steps_to_repair(missing, extra))
         self._board.update(difference=self._board.current.difference + len(missing) + len(extra))
 
     def _finish(self, ranges: int, watermark: str) -> None:
         failpoint("sync.before-done")
-        moment = self._tried(lambda: self._checkpoints.finish(ranges, watermark))
+        moment = now()
+        self._tried(lambda: self._lease.fence.write(finish(ranges, moment, watermark)))
         self._board.update(state="done", phase=None, finished_at=moment, last_success=moment, error=None)
-
-    def _write(self, steps: Sequence[Step]) -> None:
-        self._tried(lambda: self._store.write(steps))
 
     def _tried(self, action: Callable[[], T]) -> T:
         return retried(
@@ -168,39 +157,3 @@ class SyncRun:
             self._ending,
             self._board.note,
         )
-
-
-class _Copying:
-    """The ranges of a full run, copied one after another or side by side."""
-
-    def __init__(self, run: SyncRun, ranges: Sequence[Range]) -> None:
-        self._run = run
-        self._ranges = {part.name: part for part in sorted(ranges, key=lambda part: part.until_id)}
-        self._lock = threading.Lock()
-
-    def copy_all(self, workers: int) -> None:
-        """Raises what made one range fail, rather than that the others stopped for it."""
-        parts = list(self._ranges.values())
-        if min(workers, len(parts)) <= 1:
-            for part in parts:
-                self._copy(part)
-            return
-        with ThreadPoolExecutor(min(workers, len(parts)), thread_name_prefix="sync") as pool:
-            futures = [pool.submit(self._copy, part) for part in parts]
-        errors = [error for future in futures if (error := future.exception()) is not None]
-        for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
-            raise error
-
-    def _copy(self, part: Range) -> None:
-        try:
-            while part.after_id < part.until_id:
-                part = self._run.copy_page(part, self._copied)
-        except BaseException:
-            self._run.abandon()
-            raise
-
-    def _copied(self, part: Range) -> int:
-        with self._lock:
-            self._ranges[part.name] = part
-            unfinished = (each.after_id for each in self._ranges.values() if each.after_id < each.until_id)
-            return next(unfinished, max(each.until_id for each in self._ranges.values()))

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeVar
 
+from kemudi.graph.errors import LeaseHeldError
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.checkpoint import Checkpoints, Position, now
+from kemudi.graph.sync.copying import Copier
 from kemudi.graph.sync.gate import Config, StoppedError
+from kemudi.graph.sync.lease import LEASE_SECONDS, Lease
 from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.run import FAILPOINTS, OVERLAP, SyncRun
 from kemudi.graph.sync.status import StatusBoard, SyncStatus
@@ -33,15 +36,26 @@ class SyncRunner:
         store: The graph; its tables or constraints are there.
         registry: The rows.
         ending: Set it to end a run after its batch.
+        copier: Of the ranges of a full run; threads of this process unless said otherwise.
+        lease_seconds: How long another process may show no life until a run here takes over.
     """
 
     def __init__(
-        self, config: Config, store: GraphStore, registry: Registry, ending: threading.Event
+        self,
+        config: Config,
+        store: GraphStore,
+        registry: Registry,
+        ending: threading.Event,
+        *,
+        copier: Copier | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._config = config
         self._store = store
         self.registry = registry
         self._ending = ending
+        self._copier = copier
+        self._lease_seconds = lease_seconds
         self._checkpoints = Checkpoints(store)
         self.board = StatusBoard()
         self._running = threading.Lock()
@@ -82,7 +96,7 @@ class SyncRunner:
                 return self.board.update(state="disabled", error="NEO4J_ENABLE_SYNC is false")
             self.board.begin("rows" if full else "changes")
             self._run(full=full)
-        except StoppedError as stopped:
+        except (StoppedError, LeaseHeldError) as stopped:
             self.board.update(state="stopped", error=str(stopped), finished_at=now())
         except KemudiError as error:
             self.board.update(state="failed", error=str(error), finished_at=now())
@@ -94,7 +108,16 @@ class SyncRunner:
         return self.status
 
     def _run(self, *, full: bool) -> None:
-        run = SyncRun(self._config, self._store, self.registry, self.board, self._ending)
+        lease = Lease(self._store, self._ending, self.board.note, seconds=self._lease_seconds)
+        try:
+            self._tried(lease.take)
+            self.board.update(error=None)
+            self._run_under(lease, full=full)
+        finally:
+            lease.give_back()
+
+    def _run_under(self, lease: Lease, *, full: bool) -> None:
+        run = SyncRun(self._config, self._store, self.registry, self.board, self._ending, lease, self._copier)
         self._tried(self.registry.check)
         start = None if full else self._tried(self._start_of_changes)
         # Before the first row is read: what changes from now on makes the next check find the graph behind.
