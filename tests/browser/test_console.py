@@ -18,6 +18,8 @@ PAGES = (
     "/e/dev/settings/NEO4J_URI/change?value=bolt://other:7687",
     "/e/prod/settings/NEO4J_PASSWORD/change",
     "/e/dev/switches",
+    "/e/dev/settings/SYNC_PAUSED/stop",
+    "/e/prod/settings/SYNC_PAUSED/stop",
     "/e/dev/changes",
     "/e/dev/sync",
 )
@@ -98,6 +100,41 @@ def test_the_whole_edit_by_keyboard(kemudi, visit):
     page.keyboard.press("Escape")
     page.locator("dialog[open]").wait_for(state="detached")
     assert page.evaluate("document.activeElement.getAttribute('href')") == edit.get_attribute("href")
+
+
+def test_a_save_by_keyboard_alone(kemudi, visit):
+    """From the search to the saved value no mouse and no focus by script: Tab, Enter and typing are enough."""
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/settings")
+    page.keyboard.press("/")
+    page.keyboard.type("recommendations_limit")
+    page.locator("#list tbody tr").nth(1).wait_for(state="detached")
+    tab_to(page, "a.edit")
+    page.keyboard.press("Enter")
+    page.locator("dialog input[name=value]").wait_for()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("12")
+    page.locator("dialog [data-save]:enabled").wait_for()
+    tab_to(page, "textarea[name=reason]")
+    page.keyboard.type("By keyboard")
+    page.locator("dialog [data-save]:enabled").wait_for()
+    tab_to(page, "[data-save]")
+    page.keyboard.press("Enter")
+    page.locator("dialog[open]").wait_for(state="detached")
+    row = page.locator("#list tbody tr")
+    row.get_by_text("12", exact=True).wait_for()
+    row.locator(".badge", has_text="live").wait_for()
+    assert kemudi.git("log", "-1", "--format=%b").splitlines()[0] == "By keyboard"
+    assert page.evaluate("document.activeElement.matches('a.edit')")
+
+
+def tab_to(page, selector: str) -> None:
+    """Press Tab until what a selector names has the focus."""
+    for _ in range(40):
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"no Tab leads to {selector}")
 
 
 def test_a_switch_shows_the_plan_and_saves_nothing_by_itself(kemudi, visit):

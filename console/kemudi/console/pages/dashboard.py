@@ -36,6 +36,11 @@ class Commit:
         """Its author, moment and reason stand in each entry."""
         return self.entries[0]
 
+    @property
+    def settings(self) -> int:
+        """How many settings it changed; one may stand in several layers."""
+        return len({entry.key for entry in self.entries})
+
 
 @dataclass(frozen=True, slots=True)
 class Spark:

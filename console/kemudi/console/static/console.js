@@ -158,10 +158,10 @@ async function refreshRow(key) {
   const row = answer.ok ? parsed(await answer.text()).getElementById(`row-${key}`) : null;
   if (!row) { old.remove(); return; }
   const now = document.adoptNode(row);
-  const had = old.contains(document.activeElement);
+  const { find } = focused(old);
   now.classList.add("changed");
   old.replaceWith(now);
-  if (had) now.querySelector("a.edit, button.switch, a")?.focus();
+  if (find) document.querySelector(find)?.focus();
 }
 
 /** What has the focus, so that its successor in new markup can be found; nothing while somebody types. */
