@@ -66,8 +66,11 @@ class GatedRoute(APIRoute):
 
         async def gated(request: Request) -> Response:
             gate: Gate = request.app.state.gate
-            await gate.admit(request, demand)
-            return await handle(request)
+            try:
+                await gate.admit(request, demand)
+                return await handle(request)
+            finally:
+                await request.close()  # files of a form
 
         return gated
 

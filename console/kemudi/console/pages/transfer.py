@@ -25,6 +25,7 @@ from kemudi.schema.errors import KemudiError
 from kemudi.schema.secret import Secret
 
 FORMATS: Final = ("yaml", "json", "env")
+_SAVES: Final = frozenset({"commit", "propose", "propose-again"})
 _ASKED_BACK: Final = frozenset({"approval-required", "proposal-open"})
 
 
@@ -89,20 +90,22 @@ class _Handlers:
             return self._page(request, caller, board, env, sent, status=422, reading=found)
         if not sent.text:  # what is left of it can be shown
             sent = replace(sent, text=_written(found.wanted), form="document")
+        action = said.get("action", "preview")
+        if not found.wanted and action in _SAVES:  # pressed twice: it is done
+            return see_other(f"/e/{env}/settings")
         if not found.wanted:
             return self._page(request, caller, board, env, sent, reading=found)
-        action = said.get("action", "preview")
         asked = Asked(
             env,
             found.wanted,
             sent.reason,
             sent.expected,
-            propose=action in {"propose", "propose-again"},
+            propose=action != "commit",
             operation="bulk",
             again=action == "propose-again",
         )
         try:
-            if action in {"commit", "propose", "propose-again"}:
+            if action in _SAVES:
                 return self._saved(request, caller, board, asked, sent.once)
             preview = self._parts.writer.preview(caller, board, asked)
         except (KemudiError, ProblemError) as error:
