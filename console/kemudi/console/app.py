@@ -17,7 +17,9 @@ from kemudi.console.api import operations as api_operations
 from kemudi.console.api import proposals as api_proposals
 from kemudi.console.api import settings as api_settings
 from kemudi.console.api.described import describe, operation_name
+from kemudi.console.metrics import Counted, Metrics
 from kemudi.console.pages import (
+    api_reference,
     change,
     changes,
     dashboard,
@@ -35,7 +37,20 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
 from kemudi.schema.errors import KemudiError
 
-PAGES = (site, sign_in, dashboard, settings_list, setting, change, changes, switches, stop, sync, transfer)
+PAGES = (
+    site,
+    sign_in,
+    dashboard,
+    settings_list,
+    setting,
+    change,
+    changes,
+    switches,
+    stop,
+    sync,
+    transfer,
+    api_reference,
+)
 """Modules with a function `routes(parts)`. A page is added by adding its module here."""
 
 API_GROUPS = (api_settings, api_changes, api_proposals, api_operations, api_events)
@@ -45,7 +60,8 @@ API_GROUPS = (api_settings, api_changes, api_proposals, api_operations, api_even
 def build_app(parts: Parts) -> ASGIApp:
     """The application. Nothing is started here."""
     app = make_api(parts)
-    return Guard(GZipMiddleware(app, minimum_size=600, compresslevel=6), parts.settings, parts.log)
+    inner = GZipMiddleware(app, minimum_size=600, compresslevel=6)
+    return Counted(Guard(inner, parts.settings, parts.log), app.state.metrics)
 
 
 def make_api(parts: Parts) -> FastAPI:
@@ -53,6 +69,7 @@ def make_api(parts: Parts) -> FastAPI:
     app = FastAPI(title="Kemudi", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.generate_unique_id_function = operation_name
     app.state.gate = parts.gate
+    app.state.metrics = Metrics(parts)
     app.router.route_class = GatedRoute
     for module in (*PAGES, *API_GROUPS):
         app.include_router(module.routes(parts))

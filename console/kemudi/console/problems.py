@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fastapi.responses import JSONResponse
 
+from kemudi.repo.errors import UnknownRevisionError
 from kemudi.schema.errors import (
     ConflictError,
     FindingsError,
@@ -155,6 +156,8 @@ def not_found() -> ProblemError:
 def from_error(error: KemudiError) -> ProblemError:
     """What an error of the parts below means to the caller."""
     detail = str(error) if error.hint is None else f"{error}. {error.hint}"
+    if isinstance(error, UnknownRevisionError):  # its sentence names the folder of the repository
+        return ProblemError(422, "validation", "that names no commit of this history")
     if isinstance(error, FindingsError):
         return ProblemError(422, "validation", detail, errors=findings_as_errors(error.findings))
     if isinstance(error, RefusedError):

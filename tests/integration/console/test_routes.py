@@ -48,6 +48,7 @@ V1 = "/api/v1"
 ROUTES: dict[str, Expected] = {
     "GET /": Expected("viewer", 303),
     "GET /e/{env}/": Expected("viewer"),
+    "GET /e/{env}/api": Expected("viewer"),
     "GET /e/{env}/changes": Expected("viewer"),
     "GET /e/{env}/changes/{id}": Expected("viewer"),
     "POST /e/{env}/changes/{id}/approve": Expected("approver", 303, TIP),
@@ -71,6 +72,7 @@ ROUTES: dict[str, Expected] = {
     "POST /e/{env}/transfer": Expected("editor", form={"text": "SYNC_TIMEOUT: 900"}),
     "GET /favicon.ico": Expected(""),
     "GET /healthz": Expected(""),
+    "GET /metrics": Expected(""),
     "GET /openapi.json": Expected(""),
     "POST /preferences": Expected("", 303),
     "GET /problems/{name}": Expected(""),

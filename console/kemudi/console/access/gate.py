@@ -121,9 +121,7 @@ class Gate:
             return
         if caller is None:
             self._refused(request, "", "sign-in needed")
-            raise ProblemError(
-                401, "not-signed-in", "nobody is signed in", headers={"WWW-Authenticate": "Bearer"}
-            )
+            raise not_signed_in()
         await self._check_form(request, caller)
         if demand.kind == "role" and demand.role is not None:
             self._check_role(request, caller, demand.role)
@@ -210,6 +208,11 @@ class Gate:
         if request.method in _SAFE and not who:
             return  # anybody can ask for a page; only what somebody tried to do is worth a line
         self._audit.note(who, action, "refused", env=env, detail=detail, address=address)
+
+
+def not_signed_in() -> ProblemError:
+    """Somebody who is not known asks for what is not public."""
+    return ProblemError(401, "not-signed-in", "nobody is signed in", headers={"WWW-Authenticate": "Bearer"})
 
 
 def read_only(role: Role, env: str, people: tuple[str, ...]) -> ProblemError:

@@ -2,8 +2,10 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 
-from kemudi.console.access.gate import GatedRoute, public
+from kemudi.console.access.gate import GatedRoute, not_signed_in, public
 from kemudi.console.pages.frame import plain
 from kemudi.console.parts import Parts
 from kemudi.console.problems import TYPES, not_found
@@ -43,6 +45,16 @@ def routes(parts: Parts) -> APIRouter:
         ready = board.state is not None and not board.git_problem
         reason = board.git_problem or ("" if board.reachable else "the daemon does not answer")
         return JSONResponse({"ready": ready, "reason": reason}, status_code=200 if ready else 503)
+
+    @router.get("/metrics")
+    @public
+    async def metrics(request: Request) -> Response:
+        # As the daemon's: for whoever is on this machine; else, and behind a proxy, with a token or a session.
+        only_here = parts.settings.loopback and not parts.settings.public_url
+        if not only_here and request.state.caller is None:
+            raise not_signed_in()
+        text = await run_in_threadpool(request.app.state.metrics.text)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/problems/{name}")
     @public
