@@ -21,7 +21,11 @@ PAGES = (
     "/e/dev/settings/SYNC_PAUSED/stop",
     "/e/prod/settings/SYNC_PAUSED/stop",
     "/e/dev/changes",
+    "/e/dev/compare?from=prod&show=all&key=CACHE_TTL",
+    "/e/dev/settings/SYNC_TIMEOUT",
+    "/e/dev/settings/SYNC_TIMEOUT/change?unset=1",
     "/e/dev/sync",
+    "/e/dev/transfer",
 )
 
 
@@ -177,6 +181,40 @@ def test_no_page_has_a_violation(kemudi, visit, language, scheme):
         page.goto(kemudi.console + path)
         assert page.locator("html").get_attribute("lang") == language
         assert violations(page) == [], path
+
+
+def test_values_of_another_environment_are_taken_over(kemudi, visit):
+    """Ticked, previewed without a violation, saved: one commit, and the two are equal. Also from a setting's page."""
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/staging/compare?from=prod")
+    for key in ("SYNC_PARALLELISM", "SYNC_RETRY_ATTEMPTS"):
+        page.get_by_label(f"Copy {key} to staging").check()
+    page.get_by_role("button", name="Preview").click()
+    page.locator(".diff").get_by_text("+SYNC_PARALLELISM: 4").wait_for()
+    assert violations(page) == []
+    page.get_by_role("button", name="Save to git").click()
+    page.locator("#pair-SYNC_PARALLELISM").wait_for(state="detached")
+    assert "+SYNC_RETRY_ATTEMPTS: 5" in kemudi.git("show", "HEAD")
+    page.goto(f"{kemudi.console}/e/prod/settings/API_RATE_LIMIT")
+    page.get_by_text("Copy to… from prod").click()
+    page.locator("details[open]").get_by_role("link", name="staging").click()
+    page.locator("dialog .diff").get_by_text("+API_RATE_LIMIT: 600").wait_for()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+
+
+def test_a_value_is_taken_away(kemudi, visit):
+    """In the dialog: the link leads to what holds then; saved, the row has it, and the focus is back in the row."""
+    kemudi.change("dev", "graph_query", GRAPH_QUERY_TIMEOUT=17)
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/settings?q=query_timeout")
+    page.locator("#row-GRAPH_QUERY_TIMEOUT").get_by_text("17", exact=True).wait_for()
+    page.locator("#row-GRAPH_QUERY_TIMEOUT a.edit").click()
+    page.locator("dialog").get_by_role("link", name="Take the value away").click()
+    page.locator("dialog .diff").get_by_text("-GRAPH_QUERY_TIMEOUT: 17").wait_for()
+    page.locator("dialog [data-save]").click()
+    page.locator("#row-GRAPH_QUERY_TIMEOUT").get_by_text("30", exact=True).wait_for()
+    assert page.evaluate("document.activeElement.closest('tr')?.id") == "row-GRAPH_QUERY_TIMEOUT"
 
 
 def test_markup_in_a_value_stays_text(kemudi, visit):

@@ -19,6 +19,8 @@ PAGES = (
     "/e/dev/settings/NEO4J_PASSWORD/change",
     "/e/dev/switches",
     "/e/dev/changes?show=all",
+    "/e/dev/compare?from=prod&show=all",
+    "/e/dev/settings/SYNC_TIMEOUT/change?unset=1",
     "/e/dev/sync",
 )
 

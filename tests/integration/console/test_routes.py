@@ -54,6 +54,8 @@ ROUTES: dict[str, Expected] = {
     "POST /e/{env}/changes/{id}/approve": Expected("approver", 303, TIP),
     "POST /e/{env}/changes/{id}/merge": Expected("editor", 303, TIP),
     "POST /e/{env}/changes/{id}/withdraw": Expected("approver", 303, TIP),
+    "GET /e/{env}/compare": Expected("viewer"),
+    "POST /e/{env}/compare": Expected("editor", 422, {"from": "dev"}),
     "POST /e/{env}/drift": Expected("editor"),
     "POST /e/{env}/pause": Expected("approver", 303, STOP),
     "POST /e/{env}/reconcile": Expected("editor", 303),

@@ -27,9 +27,9 @@ from kemudi.console.api.operation_shapes import (
     ScheduledOut,
     StatusOut,
 )
-from kemudi.console.board import Row
 from kemudi.console.catalogue import visible
 from kemudi.console.chain import Chain, chain_of
+from kemudi.console.comparing import differs
 from kemudi.console.operations import clear_cache, pause, reconcile, resume
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
@@ -190,13 +190,6 @@ def _chain_out(env: str, chain: Chain) -> ChainOut:
         paused=None if chain.paused is None else PauseOf(**chain.paused),
         errors=list(chain.errors),
     )
-
-
-def differs(one: Row, other: Row) -> bool:
-    """Whether two rows have different values; secrets by their ciphertext, which is all that is known here."""
-    if one.spec.sensitive:
-        return one.is_set != other.is_set or one.seal != other.seal
-    return one.is_set != other.is_set or type(one.value) is not type(other.value) or one.value != other.value
 
 
 def exported(parts: Parts, caller: Caller, env: str, kind: str) -> Response:

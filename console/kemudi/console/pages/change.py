@@ -1,7 +1,7 @@
 """Change one setting: the form, what it would do, and saving it (console.md 6.3). The same page without the script."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,6 +21,7 @@ from kemudi.console.wording import complaint
 from kemudi.console.writing import Asked, Preview, Wanted, reach
 from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
+from kemudi.repo.plan import Change
 from kemudi.repo.proposals import Proposal
 from kemudi.schema.errors import ConflictError, FindingsError, KemudiError
 from kemudi.schema.secret import Secret
@@ -30,13 +31,17 @@ _ASKED_BACK = frozenset({"approval-required", "proposal-open"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the form holds. The value of a sensitive setting is never put back into a page."""
+    """What the form holds. The value of a sensitive setting is never put back into a page.
+
+    With `unset` the line is taken out of the layer, and no value is asked for.
+    """
 
     value: str
     layer: str
     reason: str
     expected: str
     once: str
+    unset: bool = False
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -54,14 +59,20 @@ class _Handlers:
 
     @needs("editor")
     def form(self, request: Request, caller: Signed, env: str, key: str) -> HTMLResponse:
-        """The form; with a value in the address (a switch, an earlier value) its preview, too."""
+        """The form; with a value in the address (a switch, an earlier or another environment's) its preview, too."""
         board = self._parts.board
         row = self._row(request, caller, board, env, key)
         text, layer = request.query_params.get("value"), self._top(board, env)
-        back = request.query_params.get("back", "")
+        if request.query_params.get("unset") and row.file:
+            form = Form("", row.layer, "", board.head or "", _once(), unset=True)
+            return self._previewed(request, caller, board, row, form)
+        back, source = request.query_params.get("back", ""), request.query_params.get("from", "")
         if back:
             earlier = self._parts.earlier(row, back)
             text, layer = as_text(earlier.value), earlier.layer
+        elif source:
+            other = self._parts.row(board, caller, source, key)
+            text = as_text(other.value) if other.is_set and not other.spec.sensitive else None
         given = as_text(row.value) if row.is_set and not row.spec.sensitive else ""
         form = Form(text if text is not None else given, layer, "", board.head or "", _once())
         if text is None or row.spec.sensitive:
@@ -83,6 +94,7 @@ class _Handlers:
             sent.get("reason", ""),
             sent.get("expected") or board.head or "",
             sent.get("once") or _once(),
+            unset=bool(sent.get("unset")),
         )
         action = sent.get("action", "preview")
         if action not in {"commit", "propose", "propose-again"}:
@@ -118,7 +130,7 @@ class _Handlers:
             return self._page(request, board, now, form, status=422, wrong=complaint(row.spec, words))
         if isinstance(error, StaleSettingError):
             # What was typed stays; the next preview stands on what is there now.
-            fresh = Form(form.value, form.layer, form.reason, board.head or "", _once())
+            fresh = replace(form, expected=board.head or "", once=_once())
             name = (error.author or "").partition(" <")[0]
             return self._page(request, board, now, fresh, status=412, moved={"author_name": name})
         if isinstance(error, PolicyRefusedError):
@@ -153,7 +165,7 @@ class _Handlers:
     ) -> HTMLResponse:
         state = board.state
         if row.spec.sensitive:
-            form = Form("", form.layer, form.reason, form.expected, form.once)
+            form = replace(form, value="")
         context: dict[str, Any] = {"wrong": "", "moved": None, "failed": "", "reason_missing": False, **said}
         return page(
             request,
@@ -166,6 +178,7 @@ class _Handlers:
             row=row,
             form=form,
             preview=shown(self._parts, board, preview) if preview is not None else None,
+            after=_after(row, preview) if form.unset and preview is not None else None,
             direct=preview.direct if preview is not None else True,
             reason_required=preview.needs.reason_required if preview is not None else False,
             layers=layers_of(state, row.env) if state is not None else (),
@@ -175,10 +188,14 @@ class _Handlers:
         )
 
     def _asked(self, row: Row, form: Form, action: str = "commit") -> Asked:
-        value = from_text(row.spec, form.value)
-        wanted = Wanted(row.key, Secret(value) if row.spec.sensitive else value, layer=form.layer)
         propose, again = action != "commit", action == "propose-again"
-        return Asked(row.env, (wanted,), form.reason, form.expected or None, propose, again=again)
+        if form.unset:
+            wanted = Wanted(row.key, unset=True, layer=form.layer)
+        else:
+            value = from_text(row.spec, form.value)
+            wanted = Wanted(row.key, Secret(value) if row.spec.sensitive else value, layer=form.layer)
+        operation = "unset" if form.unset else "set"
+        return Asked(row.env, (wanted,), form.reason, form.expected or None, propose, operation, again=again)
 
     def _row(self, request: Request, caller: Caller, board: Board, env: str, key: str) -> Row:
         row = self._parts.row(board, caller, env, key)
@@ -194,6 +211,11 @@ class _Handlers:
     def _top(self, board: Board, env: str) -> str:
         """The environment's own layer: where a change reaches nobody else."""
         return layers_of(board.state, env)[-1] if board.state is not None else ""
+
+
+def _after(row: Row, preview: Preview) -> Change | None:
+    """What a change does to the setting of the page; None for nothing."""
+    return next((c for c in preview.prepared.plan.changes if (c.env, c.key) == (row.env, row.key)), None)
 
 
 def _once() -> str:

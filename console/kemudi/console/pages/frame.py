@@ -111,6 +111,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
             sum(row.spec.type == "boolean" and not row.spec.sensitive for row in rows),
         ),
         Entry("changes", "/changes", len(proposals) or None),
+        Entry("compare", "/compare", None),
         Entry("sync", "/sync", drifted or None),
         Entry("transfer", "/transfer", None),
         Entry("api", "/api", None),

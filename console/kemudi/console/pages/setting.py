@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from kemudi.console.access.gate import GatedRoute, Signed, needs
+from kemudi.console.access.people import Caller
 from kemudi.console.board import Row
+from kemudi.console.comparing import differs
 from kemudi.console.pages.frame import page
 from kemudi.console.parts import Parts
 from kemudi.console.problems import not_found
@@ -66,6 +68,7 @@ def routes(parts: Parts) -> APIRouter:
             steps=steps,
             readers=parts.readers(board, row),
             contract=_contract(parts, row),
+            copies={each.env: _copies(caller, each, everywhere) for each in everywhere},
         )
 
     return router
@@ -88,6 +91,17 @@ def _steps(parts: Parts, key: str, env: str, row: Row | None) -> list[Step]:
             each.new is not None and not each.sensitive and each.layer != "default",
         )
         for each in entries
+    ]
+
+
+def _copies(caller: Caller, row: Row, everywhere: list[Row]) -> list[str]:
+    """Where the value of one environment may be copied to: nobody copies a secret, or what is there already."""
+    if row.spec.sensitive or not row.is_set:
+        return []
+    return [
+        each.env
+        for each in everywhere
+        if differs(row, each) and caller.may("editor", each.env, each.category)
     ]
 
 

@@ -64,8 +64,10 @@ function show(text) {
 }
 
 async function openDialog(url, from) {
-  opener = from;
-  openerRow = from?.closest("tr[id]")?.id ?? "";
+  if (!dialog.open) { // else a link inside it leads on, and the focus goes back to where it began
+    opener = from;
+    openerRow = from?.closest("tr[id]")?.id ?? "";
+  }
   const answer = await fetched(url);
   if (!show(await answer.text())) location.assign(url);
 }
