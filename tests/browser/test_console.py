@@ -26,6 +26,7 @@ PAGES = (
     "/e/dev/settings/SYNC_TIMEOUT/change?unset=1",
     "/e/dev/sync",
     "/e/dev/transfer",
+    "/e/dev/api",
 )
 
 
@@ -215,6 +216,35 @@ def test_a_value_is_taken_away(kemudi, visit):
     page.locator("dialog [data-save]").click()
     page.locator("#row-GRAPH_QUERY_TIMEOUT").get_by_text("30", exact=True).wait_for()
     assert page.evaluate("document.activeElement.closest('tr')?.id") == "row-GRAPH_QUERY_TIMEOUT"
+
+
+@pytest.mark.parametrize(("language", "scheme"), [("en", "dark"), ("id", "light")])
+def test_a_document_is_imported_without_a_script(kemudi, visit, tmp_path, language, scheme):
+    """A wrong file is explained, the right one previewed and saved by plain forms; no violation in any state."""
+    made = visit(language=language, scheme=scheme)
+    plain = visit(language=language, scheme=scheme, scripts=False).page
+    limit = 41 if language == "en" else 42
+    wrong, right = tmp_path / "wrong.yaml", tmp_path / "right.json"
+    wrong.write_text("GRAPH_RECOMMENDATIONS_LIMIT: 0\nGRAPH_RECOMENDATIONS_LIMIT: 3\n")
+    right.write_text(f'{{"GRAPH_RECOMMENDATIONS_LIMIT": {limit}}}')
+    for page in (made.page, plain):
+        page.goto(f"{kemudi.console}/e/dev/transfer")
+        page.locator("input[type=file]").set_input_files(wrong)
+        page.locator("button[value=preview]").click()
+        page.locator("#flaws li").nth(1).wait_for()
+        if page is made.page:
+            assert violations(page) == []
+        page.locator("input[type=file]").set_input_files(right)
+        page.locator("button[value=preview]").click()
+        page.locator(".diff").get_by_text(f"+GRAPH_RECOMMENDATIONS_LIMIT: {limit}").wait_for()
+        if page is made.page:
+            assert violations(page) == []
+    plain.locator("button[value=commit]").click()
+    plain.wait_for_url("**/e/dev/settings")
+    assert f"GRAPH_RECOMMENDATIONS_LIMIT: {limit}" in kemudi.git("show", "HEAD:dev/graph_query.yaml")
+    with made.page.expect_download() as download:
+        made.page.locator("#export a", has_text="YAML").click()
+    assert f"GRAPH_RECOMMENDATIONS_LIMIT: {limit}" in Path(download.value.path()).read_text()
 
 
 def test_markup_in_a_value_stays_text(kemudi, visit):
