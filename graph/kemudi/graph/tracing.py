@@ -120,6 +120,10 @@ class TracedStore:
         with self._tracing.query(self.name, [name for name, _ in [*steps, *([fence] if fence else [])]]):
             self._inner.write(steps, fence=fence)
 
+    def end_writes(self, epoch: int) -> None:
+        """See `GraphStore`."""
+        self._inner.end_writes(epoch)
+
     def ping(self) -> None:
         """See `GraphStore`."""
         self._inner.ping()

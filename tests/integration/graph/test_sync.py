@@ -202,6 +202,9 @@ class Counted:
             self.before_write(self.writes)
         self._store.write(steps, fence=fence)
 
+    def end_writes(self, epoch: int) -> None:
+        self._store.end_writes(epoch)
+
     def ping(self) -> None:
         self._store.ping()
 

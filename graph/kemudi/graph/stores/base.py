@@ -44,6 +44,12 @@ class GraphStore(Protocol):
         the steps must be idempotent.
         """
 
+    def end_writes(self, epoch: int) -> None:
+        """End transactions that are open under a fence of this epoch or an older one, so that their locks are free.
+
+        What a process left open that stands still would be in the way until its time limit. Raises as `read`.
+        """
+
     def ping(self) -> None:
         """Raises GraphUnavailableError or GraphRefusedError when the store does not answer."""
 

@@ -110,6 +110,9 @@ class LadybugStore:
                 raise _explained(error, "the embedded store did not take a batch") from error
         failpoint("graph.after-commit")
 
+    def end_writes(self, epoch: int) -> None:
+        """There are none: no other process can have the store open, and one that has is at its end."""
+
     def ping(self) -> None:
         """An embedded store answers as long as it is open."""
         self._require_open()

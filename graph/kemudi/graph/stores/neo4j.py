@@ -33,7 +33,10 @@ from kemudi.schema.failpoints import failpoint
 from kemudi.schema.secret import Secret
 
 _TIMED_OUT: Final = "Neo.ClientError.Transaction.TransactionTimedOut"
-_MET_A_CHANGE: Final = "Neo.ClientError.Statement.EntityNotFound"
+_IN_THE_WAY: Final = (
+    "Neo.ClientError.Statement.EntityNotFound",  # met a change
+    "Neo.ClientError.Transaction.Terminated",
+)
 _CONNECT_SECONDS: Final = 5.0
 _WRITE_SECONDS: Final = 300.0
 _GRACE_SECONDS: Final = 4.0
@@ -97,7 +100,7 @@ class Neo4jStore:
         try:
             with (
                 self._session(_WRITE_SECONDS) as session,
-                session.begin_transaction(timeout=_WRITE_SECONDS) as transaction,
+                session.begin_transaction(timeout=_WRITE_SECONDS, metadata=_marked(fence)) as transaction,
             ):
                 for name, parameters in steps:
                     self._run(transaction, name, parameters).consume()
@@ -108,6 +111,10 @@ class Neo4jStore:
         except (Neo4jError, DriverError) as error:
             raise _explained(error) from error
         failpoint("graph.after-commit")
+
+    def end_writes(self, epoch: int) -> None:
+        """By their marks; a user may see and end transactions of its own without a right to it."""
+        self.read("end_writes", {"epoch": epoch}, timeout=_CONNECT_SECONDS)
 
     def ping(self) -> None:
         """Connect, authenticate, and see that the server answers."""
@@ -166,6 +173,11 @@ class Neo4jStore:
         return transaction.run(self._texts(name), dict(parameters))
 
 
+def _marked(fence: Step | None) -> dict[str, Any]:
+    """What a transaction shows of itself in SHOW TRANSACTIONS."""
+    return {"kemudi_epoch": fence[1]["epoch"]} if fence is not None else {}
+
+
 def _has_code(error: Exception, start: str) -> bool:
     return (getattr(error, "code", None) or "").startswith(start)
 
@@ -177,7 +189,7 @@ def _explained(error: Exception) -> KemudiError:
             "Neo4j refuses this user or password", hint="Check NEO4J_USER and NEO4J_PASSWORD."
         )
     code = getattr(error, "code", None) or type(error).__name__
-    if isinstance(error, TransientError) or _has_code(error, _MET_A_CHANGE):
+    if isinstance(error, TransientError) or any(_has_code(error, each) for each in _IN_THE_WAY):
         return GraphContendedError(f"Neo4j ended a transaction that was in another's way ({code})")
     if isinstance(error, ClientError) and not _has_code(error, _TIMED_OUT):
         return GraphRefusedError(f"Neo4j refuses a statement ({code})")

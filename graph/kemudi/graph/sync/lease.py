@@ -29,6 +29,7 @@ _BEATS: Final = 5
 """In the time of a lease: some may be late."""
 
 _LOOKS: Final = 20
+_LOOK_SECONDS: Final = 0.2
 _JOIN_SECONDS: Final = 1.0
 _NOBODY: Final = ""
 
@@ -135,11 +136,14 @@ class Lease:
             self._store.write([("make_lease", {})])
             first = _look(self._store)
         while not self._is_mine(first):
-            if self._is_free(first) or self._clock() - since >= self._seconds:
+            if self._is_free(first):
+                self._try_to_take(first)
+            elif self._clock() - since >= self._seconds:
+                self._store.end_writes(first.epoch)
                 self._try_to_take(first)
             else:
                 self._noted(f"waiting whether the sync's holder lives: {first.told}")
-                if self._ending.wait(self._seconds / _LOOKS):
+                if self._ending.wait(min(_LOOK_SECONDS, self._seconds / _LOOKS)):
                     raise StoppedError("the process ends")
             seen = _look(self._store)
             if seen != first and not self._is_mine(seen):
