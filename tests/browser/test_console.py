@@ -22,6 +22,8 @@ PAGES = (
     "/e/prod/settings/SYNC_PAUSED/stop",
     "/e/dev/changes",
     "/e/dev/compare?from=prod&show=all&key=CACHE_TTL",
+    "/e/dev/audit",
+    "/e/dev/audit?where=all&since=tomorrow",
     "/e/dev/settings/SYNC_TIMEOUT",
     "/e/dev/settings/SYNC_TIMEOUT/change?unset=1",
     "/e/dev/sync",

@@ -20,6 +20,7 @@ from kemudi.console.api.described import describe, operation_name
 from kemudi.console.metrics import Counted, Metrics
 from kemudi.console.pages import (
     api_reference,
+    audit,
     change,
     changes,
     compare,
@@ -50,6 +51,7 @@ PAGES = (
     switches,
     stop,
     sync,
+    audit,
     transfer,
     api_reference,
 )

@@ -20,7 +20,6 @@ from kemudi.console.access.people import OWNER as EVERYTHING
 from kemudi.console.access.people import Caller, Person
 from kemudi.console.access.sessions import csrf_token
 from kemudi.console.app import build_app
-from kemudi.console.logs import make_log
 from kemudi.console.parts import Parts
 from kemudi.console.runtime import open_parts
 from kemudi.console.settings import ConsoleSettings
@@ -29,6 +28,7 @@ from kemudi.repo.sealing import seal_setting
 from kemudi.repo.secrets import generate_identity
 from kemudi.repo.worktree import WorkTree
 from kemudi.schema.state import ConfigState
+from kemudi.web.logs import make_log
 from kemudi.web.server import HttpServer, listen
 
 SECRET = "kemudi-canary-7f3a9d"
@@ -43,6 +43,7 @@ class Daemon:
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     away: bool = False
+    logs: dict[str, list[Any]] = field(default_factory=dict)
 
     def serves(self, env: str, revision: str, **said: Any) -> None:
         """Publish a revision."""
@@ -188,6 +189,9 @@ def daemon() -> Iterator[Daemon]:
             return JSONResponse({"detail": "away"}, 503)
         if request.url.path == "/status":
             return JSONResponse({"environments": list(mine.environments.values())})
+        if request.url.path == "/log" and mine.logs:
+            entries = mine.logs.get(request.query_params["env"], [])
+            return JSONResponse({"environments": [{"env": request.query_params["env"], "entries": entries}]})
         mine.asked.append((request.method, str(request.url.path), body))
         if request.url.path == "/drift":
             return JSONResponse({"environments": [{"env": "dev", "drift": []}]})

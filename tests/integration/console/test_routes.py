@@ -49,6 +49,8 @@ ROUTES: dict[str, Expected] = {
     "GET /": Expected("viewer", 303),
     "GET /e/{env}/": Expected("viewer"),
     "GET /e/{env}/api": Expected("viewer"),
+    "GET /e/{env}/audit": Expected("viewer"),
+    "GET /e/{env}/audit/export": Expected("viewer"),
     "GET /e/{env}/changes": Expected("viewer"),
     "GET /e/{env}/changes/{id}": Expected("viewer"),
     "POST /e/{env}/changes/{id}/approve": Expected("approver", 303, TIP),

@@ -113,6 +113,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
         Entry("changes", "/changes", len(proposals) or None),
         Entry("compare", "/compare", None),
         Entry("sync", "/sync", drifted or None),
+        Entry("audit", "/audit", None),
         Entry("transfer", "/transfer", None),
         Entry("api", "/api", None),
     )
