@@ -1,6 +1,5 @@
 """Compose the console and run it until a signal."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,6 @@ from kemudi.console.board import Board
 from kemudi.console.desired import Desired
 from kemudi.console.events import Hub
 from kemudi.console.languages import load_languages
-from kemudi.console.logs import make_log
 from kemudi.console.observed import DaemonClient
 from kemudi.console.parts import Parts
 from kemudi.console.provenance import Provenance
@@ -28,11 +26,11 @@ from kemudi.console.settings import ConsoleSettings
 from kemudi.console.waiting import Waiting
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
+from kemudi.web.logs import make_log
+from kemudi.web.process import ends_on_signals, serve_until
 from kemudi.web.server import HttpServer, listen
 
 GRACE_SECONDS: Final = 2
-_WATCH_SECONDS: Final = 0.5
-_FAILED: Final = 70
 
 
 def serve(settings: ConsoleSettings, *, host: str, port: int, ready: Callable[[str], None]) -> int:
@@ -48,7 +46,7 @@ def serve(settings: ConsoleSettings, *, host: str, port: int, ready: Callable[[s
     """
     ending, log = threading.Event(), make_log()
     with ExitStack() as stack:
-        stack.enter_context(_signals(ending))
+        stack.enter_context(ends_on_signals(ending))
         listener = stack.enter_context(listen(host, port, who="the console"))
         parts = stack.enter_context(open_parts(settings, log))
         server = HttpServer(build_app(parts), listener, name="console-http", grace_seconds=GRACE_SECONDS)
@@ -58,12 +56,7 @@ def serve(settings: ConsoleSettings, *, host: str, port: int, ready: Callable[[s
         server.start()
         log.info("serving", url=server.url)
         ready(server.url)
-        while not ending.wait(_WATCH_SECONDS):
-            if not server.is_alive:
-                log.error("the HTTP server ended")
-                return _FAILED
-        log.info("ending")
-    return 0
+        return serve_until(ending, server, log)
 
 
 @contextmanager
@@ -119,16 +112,3 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
 def _tell_frame(hub: Hub, board: Board) -> None:
     """Tell open pages that what stands around the rows changed."""
     hub.publish([("", "", "")], board.head or "", board.serial)
-
-
-@contextmanager
-def _signals(ending: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT end the console in order."""
-    before = {
-        number: signal.signal(number, lambda *_: ending.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

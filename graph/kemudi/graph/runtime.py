@@ -1,7 +1,6 @@
 """Compose the services: client, store, service, sync and HTTP in one process, or a single sync run."""
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +21,6 @@ from kemudi.graph.cache import (
 )
 from kemudi.graph.errors import GraphUnavailableError
 from kemudi.graph.http import Parts, build_app
-from kemudi.graph.logs import make_log
 from kemudi.graph.mapping import Names
 from kemudi.graph.metrics import Metrics
 from kemudi.graph.rates import RateLimiter
@@ -37,15 +35,15 @@ from kemudi.graph.sync.runner import SyncRunner
 from kemudi.graph.sync.verify import verify
 from kemudi.graph.tracing import TracedCache, TracedStore, tracing_from
 from kemudi.schema.errors import KemudiError, RefusedError
+from kemudi.web.logs import make_log
+from kemudi.web.process import ends_on_signals, serve_until
 from kemudi.web.server import HttpServer, listen
 
 REDIS_VARIABLE: Final = "KEMUDI_GRAPH_REDIS_URL"
 """A Redis for the query cache and the rate limits; without it each process keeps its own."""
 
 _PROGRESS_SECONDS: Final = 0.2
-_WATCH_SECONDS: Final = 0.5
 _PREPARE_SECONDS: Final = 2.0
-_FAILED: Final = 70
 
 
 def serve(
@@ -74,7 +72,7 @@ def serve(
     """
     ending, log = threading.Event(), make_log()
     with ExitStack() as stack:
-        stack.enter_context(_signals(ending))
+        stack.enter_context(ends_on_signals(ending))
         listener = stack.enter_context(listen(host, port, who="the graph service"))
         config = stack.enter_context(kemudi.client.connect(service="graph", contracts=CONTRACTS))
         store = open_store(config, ladybug)
@@ -106,12 +104,7 @@ def serve(
         preparation.start()
         server.start()
         log.info("serving", url=server.url, store=store.name, sync=runner is not None)
-        while not ending.wait(_WATCH_SECONDS):
-            if not server.is_alive:
-                log.error("the HTTP server ended")
-                return _FAILED
-        log.info("ending")
-    return 0
+        return serve_until(ending, server, log)
 
 
 def run_sync_once(
@@ -232,19 +225,6 @@ def _end(
     preparation.join()
     if loop is not None:
         loop.stop()
-
-
-@contextmanager
-def _signals(ending: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT end the service; what was there before is put back."""
-    before = {
-        number: signal.signal(number, lambda *_: ending.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _runner(

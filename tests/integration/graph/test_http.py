@@ -14,7 +14,6 @@ from kemudi.client.testing import InMemoryClient
 from kemudi.graph import GraphService
 from kemudi.graph.cache import DataVersion, MemoryCache
 from kemudi.graph.http import Parts, build_app
-from kemudi.graph.logs import make_log
 from kemudi.graph.queries import query
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
@@ -24,6 +23,7 @@ from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.schema.secret import Secret
+from kemudi.web.logs import make_log
 from kemudi.web.server import HttpServer, listen
 
 # Every four students compared; with hundreds of them it cannot end within a test.

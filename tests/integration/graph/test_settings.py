@@ -13,7 +13,6 @@ from kemudi.client.testing import InMemoryClient
 from kemudi.graph import GraphService
 from kemudi.graph.cache import CountedCache, DataVersion, MemoryCache
 from kemudi.graph.http import Parts, build_app
-from kemudi.graph.logs import make_log
 from kemudi.graph.queries import query
 from kemudi.graph.registry import Registry
 from kemudi.graph.settings import CONTRACTS
@@ -22,6 +21,7 @@ from kemudi.graph.sync.checkpoint import Checkpoints
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.schema.secret import Secret
+from kemudi.web.logs import make_log
 from kemudi.web.server import HttpServer, listen
 
 TAKES = {"1": "AB", "2": "ABC", "3": "BD", "4": "DE", "5": "CE", "6": "FG"} | {

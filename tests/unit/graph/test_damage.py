@@ -12,7 +12,6 @@ from sqlalchemy import delete, insert, text, update
 
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph import GraphService
-from kemudi.graph.logs import make_log
 from kemudi.graph.recommend import by_similarity
 from kemudi.graph.registry import KELAS, MAHASISWA, METADATA, RIWAYAT_PENDIDIKAN, Registry
 from kemudi.graph.settings import CONTRACTS
@@ -21,6 +20,7 @@ from kemudi.graph.stores.ladybug import LadybugStore
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.graph.sync.verify import verify
+from kemudi.web.logs import make_log
 
 MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
 

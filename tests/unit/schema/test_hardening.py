@@ -12,10 +12,10 @@ from urllib.parse import quote
 import pytest
 
 from kemudi.daemon.logs import make_log
-from kemudi.graph.logs import make_log as make_graph_log
 from kemudi.schema.hardening import ScrubFilter
 from kemudi.schema.masking import scrubbed, scrubbed_event
 from kemudi.schema.secret import Secret
+from kemudi.web.logs import make_log as make_graph_log
 
 CANARY = 'can"ary/ü\\9f41-plain'
 

@@ -1,11 +1,14 @@
-"""The log: one JSON object per line on standard error. Never a request's body, a cookie or a token."""
+"""The log of a service: one JSON object per line on standard error. Never a request's body, a cookie or a token."""
 
 import sys
 import traceback
 from typing import Any, Final, TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from kemudi.schema.masking import scrubbed_event
 
 _INFO: Final = 20
 
@@ -18,12 +21,16 @@ def make_log(stream: TextIO | None = None) -> FilteringBoundLogger:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _trace,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_as_line),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_INFO),
         cache_logger_on_first_use=True,
     )
     return log
+
+
+def _as_line(event: dict[str, Any], **_options: object) -> str:
+    return orjson.dumps(scrubbed_event(event), default=str).decode()
 
 
 def _trace(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
