@@ -22,6 +22,7 @@ PAGES = (
     "/e/prod/settings/SYNC_PAUSED/stop",
     "/e/dev/changes",
     "/e/dev/compare?from=prod&show=all&key=CACHE_TTL",
+    "/e/dev/people",
     "/e/dev/audit",
     "/e/dev/audit?where=all&since=tomorrow",
     "/e/dev/settings/SYNC_TIMEOUT",

@@ -26,6 +26,7 @@ from kemudi.console.pages import (
     compare,
     dashboard,
     frame,
+    people,
     setting,
     settings_list,
     sign_in,
@@ -52,6 +53,7 @@ PAGES = (
     stop,
     sync,
     audit,
+    people,
     transfer,
     api_reference,
 )

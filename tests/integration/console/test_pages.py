@@ -21,6 +21,7 @@ PAGES = (
     "/e/dev/changes?show=all",
     "/e/dev/compare?from=prod&show=all",
     "/e/dev/audit",
+    "/e/dev/people",
     "/e/dev/audit?who=nobody-of-this-name&since=tomorrow",
     "/e/dev/settings/SYNC_TIMEOUT/change?unset=1",
     "/e/dev/sync",

@@ -67,6 +67,12 @@ def check_password(state: Path, login: str, password: str) -> Person | None:
     return Person(login, entry["name"], entry["email"])
 
 
+def users(state: Path) -> tuple[Person, ...]:
+    """Every local user, by login; nothing of their passwords."""
+    found = read_json(state / USERS, default={})
+    return tuple(Person(login, entry["name"], entry["email"]) for login, entry in sorted(found.items()))
+
+
 def has_users(state: Path) -> bool:
     """Whether anybody can sign in with a password."""
     return bool(read_json(state / USERS, default={}))
@@ -119,6 +125,16 @@ def find_token(state: Path, token: str) -> Token | None:
     if found is None or datetime.fromisoformat(found[1]["ends"]) < datetime.now(UTC):
         return None
     return Token(found[0], _grant(found[0], found[1]))
+
+
+def tokens(state: Path) -> tuple[tuple[Token, datetime], ...]:
+    """Every token that works, by name, and when it ends; nothing by which one could use it."""
+    found = read_json(state / TOKENS, default={})
+    listed = [
+        (Token(name, _grant(name, entry)), datetime.fromisoformat(entry["ends"]))
+        for name, entry in sorted(found.items())
+    ]
+    return tuple(each for each in listed if each[1] >= datetime.now(UTC))
 
 
 def token_works(state: Path, name: str) -> bool:

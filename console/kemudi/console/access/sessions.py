@@ -67,6 +67,33 @@ class Sessions:
             if self._by_digest.pop(_digest(session), None) is not None:
                 self._save()
 
+    def others(self, session: str) -> int:
+        """How many more browsers the same person is signed in with, in the same way."""
+        return len(self._others(session))
+
+    def end_others(self, session: str) -> int:
+        """Sign the same person out everywhere else; return how many sessions that ended."""
+        with self._lock:
+            found = self._others(session)
+            for digest in found:
+                del self._by_digest[digest]
+            if found:
+                self._save()
+        return len(found)
+
+    def _others(self, session: str) -> list[str]:
+        digest, now = _digest(session), self._clock()
+        mine = self._by_digest.get(digest)
+        if mine is None or mine.ends <= now:
+            return []
+        return [
+            other
+            for other, found in tuple(self._by_digest.items())
+            if other != digest
+            and found.ends > now
+            and (found.person.login, found.source) == (mine.person.login, mine.source)
+        ]
+
     def _drop_ended(self) -> None:
         now = self._clock()
         kept = {digest: found for digest, found in self._by_digest.items() if found.ends > now}

@@ -114,6 +114,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
         Entry("compare", "/compare", None),
         Entry("sync", "/sync", drifted or None),
         Entry("audit", "/audit", None),
+        Entry("people", "/people", None),
         Entry("transfer", "/transfer", None),
         Entry("api", "/api", None),
     )
