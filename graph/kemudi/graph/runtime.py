@@ -113,7 +113,7 @@ def run_sync_once(
     """Run one full sync from a registry into the Neo4j of the settings. Returns its last status.
 
     `on_progress` gets the status some times a second; `names` are those of the registry's tables and columns. Raises
-    KemudiError when a part cannot start.
+    LeaseHeldError while another process syncs into this graph, KemudiError when a part cannot start.
     """
     ending = threading.Event()
     with _sync_parts(registry_dsn, names) as (config, store, registry):
@@ -128,6 +128,8 @@ def run_sync_once(
         finally:
             ending.set()
             worker.join()
+        if runner.held is not None:
+            raise runner.held
         return runner.status.as_json()
 
 

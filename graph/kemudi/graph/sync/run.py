@@ -1,7 +1,7 @@
 """One run of the sync over a plan: copy, then find what no row shows, then put an end to it."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -13,9 +13,9 @@ from kemudi.graph.sync.checkpoint import Checkpoints, Position, Range, finish, n
 from kemudi.graph.sync.copying import Copier, Progress, Threads
 from kemudi.graph.sync.gate import Config, Gate
 from kemudi.graph.sync.lease import Lease
+from kemudi.graph.sync.reconcile import Unequal, unequal
 from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.status import StatusBoard
-from kemudi.graph.sync.verify import Difference, compare_range
 from kemudi.schema.failpoints import failpoint
 
 FAILPOINTS: Final = (
@@ -127,20 +127,19 @@ class SyncRun:
         after: str | None = ""
         while after is not None:
             self._gate.pass_through()
-            compared = self._tried(partial(compare_range, self._registry, self._store, after))
-            if compared.differences:
-                self._tried(partial(self._repair, compared.differences))
-            after = compared.until
+            found = self._tried(partial(unequal, self._registry, self._store, after))
+            if found.missing or found.extra:
+                self._tried(partial(self._repair, found))
+            after = found.until
         failpoint("sync.before-prune")
         self._board.update(phase="prune")
         prune = [("delete_idle_students", {}), ("delete_idle_classes", {}), BUMP]
         self._tried(lambda: self._lease.fence.write(prune))
 
-    def _repair(self, differences: Sequence[Difference]) -> None:
-        # Both sides are asked again, for the registry may have moved since the comparison.
-        missing = self._registry.rows_of([each.pair for each in differences if each.kind == "missing"])
-        extra = {each.pair for each in differences if each.kind == "extra"}
-        extra -= self._registry.live_pairs(sorted(extra))
+    def _repair(self, found: Unequal) -> None:
+        # The registry is asked again, for it may have moved since the comparison.
+        missing = self._registry.rows_of(sorted(found.missing))
+        extra = found.extra - self._registry.live_pairs(sorted(found.extra))
         self._lease.fence.write(steps_to_repair(missing, extra))
         self._board.update(difference=self._board.current.difference + len(missing) + len(extra))
 

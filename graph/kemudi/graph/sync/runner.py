@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class SyncRunner:
-    """Brings a graph up to a registry. `status` may be asked at any moment.
+    """Brings a graph up to a registry. `status` may be asked at any moment; `held` says why the last run did not begin.
 
     Args:
         config: A `kemudi.client`; the settings are read between batches.
@@ -58,6 +58,7 @@ class SyncRunner:
         self._lease_seconds = lease_seconds
         self._checkpoints = Checkpoints(store)
         self.board = StatusBoard()
+        self.held: LeaseHeldError | None = None
         self._running = threading.Lock()
 
     @property
@@ -94,9 +95,13 @@ class SyncRunner:
         try:
             if not self.enabled:
                 return self.board.update(state="disabled", error="NEO4J_ENABLE_SYNC is false")
+            self.held = None
             self.board.begin("rows" if full else "changes")
             self._run(full=full)
-        except (StoppedError, LeaseHeldError) as stopped:
+        except LeaseHeldError as held:
+            self.held = held
+            self.board.update(state="stopped", error=str(held), finished_at=now())
+        except StoppedError as stopped:
             self.board.update(state="stopped", error=str(stopped), finished_at=now())
         except KemudiError as error:
             self.board.update(state="failed", error=str(error), finished_at=now())
