@@ -205,7 +205,8 @@ class Writer:
             propose=asked.propose,
             operation=asked.operation,
         )
-        return prepare(self._desired.root, request, context=PolicyContext(datetime.now(UTC)))
+        context = PolicyContext(datetime.now(UTC))
+        return prepare(self._desired.root, request, context=context, states=self._desired.state)
 
     def _edit(self, caller: Caller, board: Board, state: ConfigState, env: str, wanted: Wanted) -> Edit:
         row = visible_row(board, caller, env, wanted.key)

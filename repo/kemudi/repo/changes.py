@@ -7,7 +7,7 @@ here: the command line, the console, `ConfigManager`.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,13 +121,20 @@ class Committed:
     changed: bool = True
 
 
-def prepare(root: Path, request: ChangeRequest, *, context: PolicyContext | None = None) -> Prepared:
+def prepare(
+    root: Path,
+    request: ChangeRequest,
+    *,
+    context: PolicyContext | None = None,
+    states: Callable[[str], ConfigState] | None = None,
+) -> Prepared:
     """Work a request out, without any effect but that an interrupted change of somebody else is undone.
 
     Args:
         root: The config repo, a folder above it, or a bare repository.
         request: What to change, and why.
         context: What the policies judge by; author, reason, trailers and way are filled in from the request.
+        states: The config repo at a commit, of somebody who has read it already; None: it is read.
 
     Raises FindingsError when the result would not validate, StaleSettingError when a setting was changed since
     `request.expected`, ConflictError when a file has changes of its own that are not committed, UsageError.
@@ -136,7 +143,7 @@ def prepare(root: Path, request: ChangeRequest, *, context: PolicyContext | None
     with ConfigRepository.open(root) as repository:
         recover(repository.layout)
         for _ in range(_ATTEMPTS):
-            prepared = _prepared(repository, root, request, context)
+            prepared = _prepared(repository, root, request, context, states)
             try:
                 _check_work_tree(repository, prepared)
             except ConflictError:
@@ -187,10 +194,14 @@ def apply(root: Path, request: ChangeRequest, *, context: PolicyContext | None =
 
 
 def _prepared(
-    repository: ConfigRepository, root: Path, request: ChangeRequest, context: PolicyContext | None
+    repository: ConfigRepository,
+    root: Path,
+    request: ChangeRequest,
+    context: PolicyContext | None,
+    states: Callable[[str], ConfigState] | None,
 ) -> Prepared:
     branch, base, creates = _target(repository, request)
-    old = ConfigState.load(repository.files(base).values())
+    old = states(base) if states is not None else ConfigState.load(repository.files(base).values())
     check_fresh(repository, request, base, old)
     contents, changes = edited_files(old, request.edits)
     new = old.update(changes)

@@ -12,8 +12,10 @@ from kemudi.repo.changes import UNSET, ChangeRequest, Edit, apply, commit, prepa
 from kemudi.repo.errors import HeadMovedError, PolicyRefusedError, StaleSettingError
 from kemudi.repo.messages import compose, reason_of, trailers_of
 from kemudi.repo.people import Author
+from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.secret import Secret
+from kemudi.schema.state import ConfigState
 
 ROOT = Path(__file__).parents[3]
 PERSON = Author("Author", "author@example.org")
@@ -29,6 +31,20 @@ def example(new_sandbox: Any) -> Any:
     made.git("add", "--all")
     made.git("commit", "--quiet", "-m", "first")
     return made
+
+
+def test_what_was_read_already_gives_the_same_preparation(example: Any) -> None:
+    """A caller who holds the state of the commit is asked for it by the commit's id, and nothing else differs."""
+    asked: list[str] = []
+
+    def known(sha: str) -> ConfigState:
+        asked.append(sha)
+        with ConfigRepository.open(example.root) as repository:
+            return ConfigState.load(repository.files(sha).values())
+
+    edits = ask(Edit("prod", "SYNC_BATCH_SIZE", 400), Edit("base", "CACHE_TTL", 77))
+    assert prepare(example.root, edits, states=known) == prepare(example.root, edits)
+    assert asked == [example.git("rev-parse", "HEAD")]
 
 
 def ask(*edits: Edit, **fields: Any) -> ChangeRequest:
