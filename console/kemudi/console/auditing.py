@@ -150,6 +150,8 @@ def account(parts: Parts, board: Board, caller: Caller, wanted: Wanted) -> Accou
         silent.append("git")
     if wanted.what in {"", "daemon", "refused"}:
         for env in seen:
+            if board.reachable and board.environments[env].status is None:
+                continue  # not served by this daemon: it has nothing to tell
             said = _asked(parts, board, env)
             if said is None:
                 silent += ["daemon"] if "daemon" not in silent else []

@@ -200,6 +200,8 @@ def test_what_the_daemon_says(site, daemon):
     ]
     assert "override set" in site.sign_in().get(f"{AUDIT}?what=daemon").text
     assert exported(site.sign_in(EDITOR, owner=False), "&what=daemon") == []
+    everywhere = site.sign_in().get(f"{AUDIT}?where=all").text
+    assert "The daemon does not tell" not in everywhere  # of what it does not serve it has nothing to tell
 
 
 def test_nothing_fits(site):
