@@ -1,5 +1,6 @@
 """What pages say of changes: which entry of a history is live, and a commit of many settings as one line."""
 
+import json
 import re
 
 from kemudi.console.access.people import Person
@@ -44,6 +45,24 @@ def test_a_commit_of_many_settings_is_one_line_of_the_dashboard(site):
     assert re.search(r"<summary>\d+ settings</summary>", log)
     assert "SYNC_TIMEOUT" in log
     assert "31</code>" in log[: log.index("<details>")]
+
+
+def test_a_commit_of_very_many_settings_does_not_pretend_to_know_their_number(site):
+    """Of more than is read for the list it says so, shows some, and leads to the audit log."""
+    keys = [f"BIG_COMMIT_{number:03}" for number in range(450)]
+    path = site.repo.path / "contracts" / "sync.schema.json"
+    contract = json.loads(path.read_text())
+    for key in keys:
+        contract["properties"][key] = {"type": "integer", "description": "One of many.", "default": 1}
+    path.write_text(json.dumps(contract))
+    site.repo.commit("Add many")
+    site.repo.change("dev", "sync", **dict.fromkeys(keys, 2))
+    site.refresh()
+    page = site.sign_in().get("/e/dev/").text
+    log = page[page.index('<ol class="log">') : page.index("</ol>")]
+    assert "<summary>more than 400 settings</summary>" in log
+    assert log.count("BIG_COMMIT_") == 2 * 30
+    assert "All of them in the audit log" in log
 
 
 def test_a_long_name_stays_one_line_with_its_sign_out(site):

@@ -19,6 +19,7 @@ from kemudi.repo.history import Entry
 from kemudi.schema.errors import KemudiError
 
 LAST: Final = 10
+LISTED: Final = 30
 DAYS: Final = 30
 _READ: Final = 400
 _WIDTH: Final = 220
@@ -27,9 +28,15 @@ _HEIGHT: Final = 36
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit of the list: what it did to settings that are shown here."""
+    """One commit of the list.
+
+    Attributes:
+        entries: What it did to settings that are shown here.
+        is_cut: Whether it may have done more than was read.
+    """
 
     entries: tuple[Entry, ...]
+    is_cut: bool
 
     @property
     def first(self) -> Entry:
@@ -61,7 +68,7 @@ def routes(parts: Parts) -> APIRouter:
     def dashboard(request: Request, caller: Signed, env: str) -> HTMLResponse:
         board = parts.board
         rows = visible(parts.environment(board, caller, env), caller)
-        entries = _entries(parts, board, caller, env)
+        entries, cut = _entries(parts, board, caller, env)
         categories = Counter(row.category for row in rows)
         return page(
             request,
@@ -74,36 +81,41 @@ def routes(parts: Parts) -> APIRouter:
             categories=sorted(categories.items()),
             widest=max(categories.values(), default=1),
             attention=select(rows, Filter(state="attention", sort="state")),
-            changes=by_commit(entries)[:LAST],
+            changes=by_commit(entries, cut)[:LAST],
+            listed=LISTED,
             spark=spark(entries, datetime.now(UTC)),
         )
 
     return router
 
 
-def _entries(parts: Parts, board: Board, caller: Caller, env: str) -> list[Entry]:
-    """The newest changes that reach this environment and that the caller may see; none while git cannot be read."""
+def _entries(parts: Parts, board: Board, caller: Caller, env: str) -> tuple[list[Entry], str]:
+    """The newest changes that reach this environment and that the caller may see; none while git cannot be read.
+
+    With them the commit that may have done more than was read; empty when all was.
+    """
     state = board.state
     if state is None or state.manifest is None:
-        return []
+        return [], ""
     layers = state.manifest.environment(env).layers
     try:
         found = parts.provenance.latest(_READ)
     except KemudiError:
-        return []
-    return [
+        return [], ""
+    shown = [
         entry
         for entry in found
         if entry.layer in layers and caller.role(env, state.category_of.get(entry.key)) is not None
     ]
+    return shown, found[-1].revision if len(found) == _READ else ""
 
 
-def by_commit(entries: Sequence[Entry]) -> list[Commit]:
+def by_commit(entries: Sequence[Entry], cut: str = "") -> list[Commit]:
     """What belongs to one commit in one piece, in the order that it came."""
     found: dict[str, list[Entry]] = {}
     for entry in entries:
         found.setdefault(entry.revision, []).append(entry)
-    return [Commit(tuple(each)) for each in found.values()]
+    return [Commit(tuple(each), revision == cut) for revision, each in found.items()]
 
 
 def spark(entries: Sequence[Entry], now: datetime) -> Spark:
