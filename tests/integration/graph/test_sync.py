@@ -377,3 +377,23 @@ def test_differences_are_named(runner_of: Any, source: Any, store: GraphStore) -
         {"kind": "missing", **first},
         {"kind": "extra", "nim": "zzz", "kode": "zzz"},
     ]
+
+
+def test_a_run_over_changes_looks_further_when_rows_do_not_add_up(
+    runner_of: Any, source: Any, store: GraphStore
+) -> None:
+    """A row that vanished while another came is found, and so are more flags than changed rows."""
+    from sqlalchemy import text
+
+    rows = source(400)
+    gone = rows.enrol("999", "GONE")
+    runner = runner_of(rows)
+    runner.run()
+    rows.remove(gone)
+    rows.enrol("998", "CAME")
+    assert runner.run(full=False).difference == 1
+    assert store.read("student", {"nim": "999"}) == []
+    with rows.registry.engine.begin() as connection:
+        connection.execute(text("UPDATE riwayat_pendidikan SET deleted = true WHERE nim < '9'"))
+    runner.run(full=False)
+    assert verify(rows.registry, store)["equal"]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -16,6 +16,7 @@ from kemudi.graph.sync.lease import Lease
 from kemudi.graph.sync.reconcile import Unequal, unequal
 from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.status import StatusBoard
+from kemudi.graph.sync.watermark import Watermark
 from kemudi.schema.failpoints import failpoint
 
 FAILPOINTS: Final = (
@@ -68,7 +69,7 @@ class SyncRun:
         self._lease = lease
         self._copier = copier or Threads(registry, store.parallel_writers)
 
-    def full(self, watermark: str) -> None:
+    def full(self, watermark: Watermark) -> None:
         """Take over every row, from where an interrupted run left off; then everything that no row shows."""
         ranges = self._tried(self._planned)
         left = [self._registry.count_between(part.after_id, part.until_id) for part in ranges]
@@ -77,14 +78,14 @@ class SyncRun:
         )
         progress = Progress(self._config, self._board, self._gate, self._ending, ranges)
         self._copier.copy(self._lease.fence, progress)
-        self._tried(
-            self._lease.pass_on
-        )  # whoever still copies, as a task that was given up, is late from here on
+        # Whoever still copies, as a task that was given up, is late from here on.
+        self._tried(self._lease.pass_on)
         self._reconcile()
         self._finish(len(ranges), watermark)
 
-    def changes(self, start: Position, watermark: str) -> None:
-        """Take over the rows changed behind a position; look further only when the counts then differ."""
+    def changes(self, last: Watermark, newest: datetime, watermark: Watermark) -> None:
+        """Take over the rows changed since the last run; look further only when they cannot be all that has changed."""
+        start = Position(newest - OVERLAP, 0)
         position = self._tried(self._checkpoints.changes_reached) or start
         total = self._tried(lambda: self._registry.count_changes(position.changed_at, position.id))
         self._board.update(rows_total=total)
@@ -94,7 +95,9 @@ class SyncRun:
             failpoint("sync.before-batch")
             position, more = self._tried(partial(self._copy_changes, position, size))
             failpoint("sync.after-batch")
-        if self._tried(self._counts_differ):
+        changed = self._board.current.rows_done
+        explained = self._tried(partial(last.explains, self._registry, watermark, changed))
+        if not explained and self._tried(self._counts_differ):
             self._reconcile()
         self._finish(0, watermark)
 
@@ -143,10 +146,10 @@ class SyncRun:
         self._lease.fence.write(steps_to_repair(missing, extra))
         self._board.update(difference=self._board.current.difference + len(missing) + len(extra))
 
-    def _finish(self, ranges: int, watermark: str) -> None:
+    def _finish(self, ranges: int, watermark: Watermark) -> None:
         failpoint("sync.before-done")
         moment = now()
-        self._tried(lambda: self._lease.fence.write(finish(ranges, moment, watermark)))
+        self._tried(lambda: self._lease.fence.write(finish(ranges, moment, str(watermark))))
         self._board.update(state="done", phase=None, finished_at=moment, last_success=moment, error=None)
 
     def _tried(self, action: Callable[[], T]) -> T:

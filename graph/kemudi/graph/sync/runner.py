@@ -6,24 +6,22 @@ and nothing comes twice, for every step is idempotent.
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from kemudi.graph.errors import LeaseHeldError
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
-from kemudi.graph.sync.checkpoint import Checkpoints, Position, now
+from kemudi.graph.sync.checkpoint import Checkpoints, now
 from kemudi.graph.sync.copying import Copier
 from kemudi.graph.sync.gate import Config, StoppedError
 from kemudi.graph.sync.lease import LEASE_SECONDS, Lease
 from kemudi.graph.sync.retry import retried
-from kemudi.graph.sync.run import FAILPOINTS, OVERLAP, SyncRun
+from kemudi.graph.sync.run import FAILPOINTS, SyncRun
 from kemudi.graph.sync.status import StatusBoard, SyncStatus
+from kemudi.graph.sync.watermark import Watermark
 from kemudi.schema.errors import KemudiError
 
 __all__ = ["FAILPOINTS", "SyncRunner"]
-
-_NEVER: Final = "-"
 
 T = TypeVar("T")
 
@@ -82,7 +80,7 @@ class SyncRunner:
         run = self._checkpoints.last_run()
         if run is None or run.finished_at is None or self._checkpoints.changes_reached() is not None:
             return True
-        return run.watermark != self._watermark()
+        return run.watermark != str(self._watermark())
 
     def run(self, *, full: bool = True) -> SyncStatus:
         """Run to the end, the time limit or a failure, and return the status then.
@@ -124,30 +122,24 @@ class SyncRunner:
     def _run_under(self, lease: Lease, *, full: bool) -> None:
         run = SyncRun(self._config, self._store, self.registry, self.board, self._ending, lease, self._copier)
         self._tried(self.registry.check)
-        start = None if full else self._tried(self._start_of_changes)
+        last = None if full else self._tried(self._last_watermark)
         # Before the first row is read: what changes from now on makes the next check find the graph behind.
         watermark = self._tried(self._watermark)
-        if start is None:
+        if last is None or last.newest is None:
             self.board.update(phase="rows")
             run.full(watermark)
         else:
-            run.changes(start, watermark)
+            run.changes(last, last.newest, watermark)
 
     def _tried(self, action: Callable[[], T]) -> T:
         return retried(
             action, lambda: int(self._config["SYNC_RETRY_ATTEMPTS"]), self._ending, self.board.note
         )
 
-    def _start_of_changes(self) -> Position | None:
-        """Behind which change the last run left off; None when only a full run will do."""
+    def _last_watermark(self) -> Watermark | None:
+        """What the last run left off at; None when only a full run will do."""
         last = self._checkpoints.last_run()
-        if last is None or last.finished_at is None:
-            return None
-        newest = last.watermark.rpartition(" ")[2]
-        return None if newest in {"", _NEVER} else Position(datetime.fromisoformat(newest) - OVERLAP, 0)
+        return Watermark.parse(last.watermark) if last is not None and last.finished_at is not None else None
 
-    def _watermark(self) -> str:
-        """Differs whenever a row was added, removed, flagged, or changed with its time."""
-        totals = self.registry.totals()
-        newest = totals.newest.isoformat() if totals.newest is not None else _NEVER
-        return f"{totals.rows} {totals.live} {newest}"
+    def _watermark(self) -> Watermark:
+        return Watermark.of(self.registry)
