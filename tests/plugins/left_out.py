@@ -45,6 +45,10 @@ def _signing() -> str | None:
     return "needs ssh-keygen and gpg (Debian: openssh-client gnupg)"
 
 
+def _oidc() -> str | None:
+    return None if shutil.which("node") and shutil.which("npm") else "needs Node (Debian: nodejs npm)"
+
+
 NEEDS = {
     "neo4j": _neo4j,
     "postgresql": _postgresql,
@@ -52,6 +56,7 @@ NEEDS = {
     "age": _age,
     "redis": _redis,
     "signing": _signing,
+    "oidc": _oidc,
 }
 
 
@@ -87,6 +92,7 @@ class FromWorkers:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "signing: signs commits with real ssh-keygen and GnuPG")
+    config.addinivalue_line("markers", "oidc: needs Node, for a real identity provider (fetched and cached)")
     if config.pluginmanager.has_plugin("xdist"):
         config.pluginmanager.register(FromWorkers(config), "left-out-from-workers")
 

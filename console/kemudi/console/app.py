@@ -30,6 +30,7 @@ from kemudi.console.pages import (
     setting,
     settings_list,
     sign_in,
+    sign_in_oidc,
     site,
     stop,
     switches,
@@ -43,6 +44,7 @@ from kemudi.schema.errors import KemudiError
 PAGES = (
     site,
     sign_in,
+    sign_in_oidc,
     dashboard,
     settings_list,
     setting,

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from kemudi.console.access.oidc import OidcSettings
+
 PORT: Final = 8420
 
 
@@ -20,6 +22,7 @@ class ConsoleSettings:
         proxy_header: Header in which a trusted proxy names the user; empty: none is believed.
         proxies: Addresses whose `proxy_header` is believed.
         daemon_token: File of the bearer token that the daemon wants, if it wants one.
+        oidc: The identity provider that people may sign in with.
     """
 
     repo: Path
@@ -30,6 +33,7 @@ class ConsoleSettings:
     proxy_header: str = ""
     proxies: frozenset[str] = frozenset()
     daemon_token: Path | None = None
+    oidc: OidcSettings | None = None
 
     @property
     def is_https(self) -> bool:

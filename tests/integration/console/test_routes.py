@@ -84,6 +84,9 @@ ROUTES: dict[str, Expected] = {
     "GET /readyz": Expected(""),
     "GET /sign-in": Expected(""),
     "POST /sign-in": Expected("", 401),
+    "GET /sign-in/oidc": Expected("", 404),  # without a provider
+    "GET /sign-in/oidc/back": Expected("", 404),
+    "GET /sign-in/oidc/end": Expected("", 404),
     "GET /sign-in/once": Expected("", 401),
     "POST /sign-out": Expected("viewer", 303, alone=True),
     "POST /sign-out-others": Expected("viewer", 303, alone=True),

@@ -42,7 +42,8 @@ def _start_routes(router: APIRouter, parts: Parts) -> None:
     def sign_out(request: Request, caller: Signed) -> Response:
         parts.sessions.end(caller.session)
         parts.note(request, "sign-out", "done")
-        response = RedirectResponse("/sign-in", status_code=303)
+        out = "?out=1" if parts.settings.oidc is not None else ""
+        response = RedirectResponse(f"/sign-in{out}", status_code=303)
         response.delete_cookie(COOKIE, path="/")
         return response
 
@@ -63,23 +64,23 @@ def _password_routes(router: APIRouter, parts: Parts) -> None:
     @router.get("/sign-in")
     @public
     def form(request: Request) -> HTMLResponse:
-        return _form(request, parts)
+        return form_page(request, parts)
 
     @router.post("/sign-in")
     @public
     async def sign_in(request: Request) -> Response:
         sent = fields(await request.form())
-        login, address = sent.get("login", ""), _address(request)
+        login, address = sent.get("login", ""), address_of(request)
         parts.rates.check(address, login)
         person = await run_in_threadpool(
             accounts.check_password, parts.settings.state, login, sent.get("password", "")
         )
         if person is None:
             parts.audit.note(login, "sign-in", "refused", detail="wrong name or password", address=address)
-            return _form(request, parts, status=401, wrong=True, login=login)
+            return form_page(request, parts, status=401, wrong=True, login=login)
         parts.audit.note(person.login, "sign-in", "done", address=address)
         response = RedirectResponse(local_path(sent.get("next", "/")), status_code=303)
-        _set_session(response, parts, parts.sessions.begin(person, "password"))
+        begin_session(response, parts, parts.sessions.begin(person, "password"))
         return response
 
 
@@ -87,29 +88,34 @@ def _link_routes(router: APIRouter, parts: Parts) -> None:
     @router.get(once.PATH)
     @public
     def by_link(request: Request, code: str = "") -> Response:
-        address = _address(request)
+        address = address_of(request)
         if "sec-purpose" in request.headers:  # a browser that loads ahead must not use the link up
             raise ProblemError(400, "not-signed-in", "open the link itself")
         parts.rates.check(address)
         person = once.take(parts.settings.state, code)
         if person is None:
             parts.audit.note("", "sign-in", "refused", detail="unknown or used link", address=address)
-            return _form(request, parts, status=401, used=True)
+            return form_page(request, parts, status=401, used=True)
         parts.audit.note(person.login, "sign-in", "done", detail="one-time link", address=address)
         # A page of our own goes on: a redirect of a link from elsewhere would arrive without the strict cookie.
         response = plain(request, parts, "moved.html", to="/")
-        _set_session(response, parts, parts.sessions.begin(person, "link"))
+        begin_session(response, parts, parts.sessions.begin(person, "link"))
         return response
 
 
-def _form(request: Request, parts: Parts, *, status: int = 200, **said: object) -> HTMLResponse:
-    context = {"wrong": False, "used": False, "login": "", **said}
+def form_page(request: Request, parts: Parts, *, status: int = 200, **said: object) -> HTMLResponse:
+    """Every way of signing in, and what was wrong with the last try."""
+    oidc = parts.settings.oidc
+    provider = oidc.provider if oidc is not None else ""
+    context = {"wrong": False, "used": False, "login": "", "failed": "", "provider": provider}
+    context |= {"out": "out" in request.query_params, **said}
     to = local_path(request.query_params.get("next", "/"))
     has_users = accounts.has_users(parts.settings.state)
     return plain(request, parts, "sign_in.html", status=status, to=to, has_users=has_users, **context)
 
 
-def _set_session(response: Response, parts: Parts, session: str) -> None:
+def begin_session(response: Response, parts: Parts, session: str) -> None:
+    """Give a browser its session, in a cookie that no other site's request carries."""
     response.set_cookie(
         COOKIE,
         session,
@@ -121,5 +127,6 @@ def _set_session(response: Response, parts: Parts, session: str) -> None:
     )
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Where a request came from."""
     return request.client.host if request.client else ""
