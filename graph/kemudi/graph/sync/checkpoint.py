@@ -7,8 +7,9 @@ parts of a full run), `changes` (the changed rows taken over since the last run)
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from kemudi.graph.registry import Row
 from kemudi.graph.stores.base import GraphStore, Step
 
 _RUN: Final = "run"
@@ -39,6 +40,11 @@ class Position:
 
     changed_at: datetime
     id: int
+
+    @classmethod
+    def behind(cls, page: Sequence[tuple[datetime, Row]]) -> Self | None:
+        """That of the last of these rows; None for no rows."""
+        return cls(page[-1][0], page[-1][1].id) if page else None
 
     def step(self) -> Step:
         """Write it as how far the changed rows are."""

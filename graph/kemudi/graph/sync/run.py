@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from kemudi.graph.registry import Registry
+from kemudi.graph.registry import Registry, Row
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.batch import BUMP, steps_for, steps_to_repair
 from kemudi.graph.sync.checkpoint import Checkpoints, Position, Range, finish, now, plan
@@ -89,14 +89,16 @@ class SyncRun:
         position = self._tried(self._checkpoints.changes_reached) or start
         total = self._tried(lambda: self._registry.count_changes(position.changed_at, position.id))
         self._board.update(rows_total=total)
-        more = True
+        more, replaced = True, False
         while more:
             size = self._gate.pass_through()
             failpoint("sync.before-batch")
-            position, more = self._tried(partial(self._copy_changes, position, size))
+            page = self._tried(partial(self._copy_changes, position, size))
+            position, more = Position.behind(page) or position, len(page) == size
+            replaced = replaced or last.is_replaced_by(page)
             failpoint("sync.after-batch")
         changed = self._board.current.rows_done
-        explained = self._tried(partial(last.explains, self._registry, watermark, changed))
+        explained = not replaced and self._tried(partial(last.explains, self._registry, watermark, changed))
         if not explained and self._tried(self._counts_differ):
             self._reconcile()
         self._finish(0, watermark)
@@ -110,15 +112,13 @@ class SyncRun:
         self._lease.fence.write(steps)
         return ranges
 
-    def _copy_changes(self, position: Position, size: int) -> tuple[Position, bool]:
+    def _copy_changes(self, position: Position, size: int) -> list[tuple[datetime, Row]]:
         page = self._registry.changes(position.changed_at, position.id, size)
-        if not page:
-            return position, False
-        changed_at, last = page[-1]
-        further = Position(changed_at, last.id)
-        self._lease.fence.write([*steps_for([row for _, row in page], self._registry), further.step()])
-        self._board.add_rows(len(page), self._board.current.checkpoint, self._gate.active_seconds)
-        return further, len(page) == size
+        further = Position.behind(page)
+        if further is not None:
+            self._lease.fence.write([*steps_for([row for _, row in page], self._registry), further.step()])
+            self._board.add_rows(len(page), self._board.current.checkpoint, self._gate.active_seconds)
+        return page
 
     def _counts_differ(self) -> bool:
         return bool(self._registry.count_pairs() != self._store.read("counts", {})[0]["edges"])

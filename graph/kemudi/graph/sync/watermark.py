@@ -1,10 +1,11 @@
 """What a registry was like when a run began: it differs when a row came, went, was flagged or timed anew."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
-from kemudi.graph.registry import Registry
+from kemudi.graph.registry import Registry, Row
 
 _NEVER: Final = "-"
 _PARTS: Final = 4
@@ -44,6 +45,10 @@ class Watermark:
     def __str__(self) -> str:
         newest = self.newest.isoformat() if self.newest is not None else _NEVER
         return f"{self.rows} {self.live} {self.highest} {newest}"
+
+    def is_replaced_by(self, page: Iterable[tuple[datetime, Row]]) -> bool:
+        """Whether the row with the largest key was written since: another one may have its key, as in SQLite."""
+        return any(row.id == self.highest and (self.newest is None or at > self.newest) for at, row in page)
 
     def explains(self, registry: Registry, now: Self, changed: int) -> bool:
         """Whether `changed` rows can be all the difference between this moment and `now`.
