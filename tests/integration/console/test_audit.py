@@ -210,3 +210,18 @@ def test_nothing_fits(site):
     assert "Nothing fits." in page
     assert "Clear the filter" in page
     assert "Export" not in page[page.index('id="list"') :]
+
+
+@pytest.mark.parametrize("path", ["audit", "compare?from=staging", "people"])
+def test_with_git_away_the_pages_say_so(site, path):
+    """What was known stays on the page, with the banner; what cannot be asked is named, and nothing is an error."""
+    git = site.repo.path / ".git"
+    git.rename(git.with_name("away"))
+    site.parts.desired.forget()
+    site.parts.provenance.close()
+    site.refresh()
+    answer = site.sign_in().get(f"/e/dev/{path}")
+    assert answer.status_code == 200
+    assert "Git cannot be read" in answer.text
+    if path == "audit":
+        assert "changes are missing here" in answer.text
