@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from kemudi.cli.oidc import oidc_options, oidc_settings
 from kemudi.cli.options import Command, daemon_url_option, repo_option
 from kemudi.cli.output import error_console, json_option, print_json
 from kemudi.schema.errors import UsageError
@@ -72,6 +73,7 @@ def console_command() -> None:
     metavar="FILE",
     help="Bearer token that the daemon wants.  [KEMUDI_DAEMON_TOKEN]",
 )
+@oidc_options
 def serve(
     repo: Path,
     daemon_url: str,
@@ -82,10 +84,14 @@ def serve(
     proxy_header: str,
     proxies: tuple[str, ...],
     daemon_token: Path | None,
+    oidc_issuer: str,
+    oidc_client: str,
+    oidc_secret: Path | None,
+    oidc_groups: str,
 ) -> None:
     """Serve the console and the REST API. SIGTERM or Ctrl-C ends it.
 
-    Without any user, token or proxy, only a one-time link opens it: `kemudi console login`.
+    Without any user, token, proxy or identity provider, only a one-time link opens it: `kemudi console login`.
     """
     from kemudi.console.runtime import serve as run
     from kemudi.console.settings import ConsoleSettings
@@ -100,7 +106,10 @@ def serve(
         proxy_header=proxy_header,
         proxies=frozenset(proxies),
         daemon_token=daemon_token,
+        oidc=oidc_settings(oidc_issuer, oidc_client, oidc_secret, oidc_groups),
     )
+    if settings.oidc is not None and not (settings.loopback or settings.public_url):
+        raise UsageError("an identity provider needs --public-url: it sends browsers back there")
 
     def say(url: str) -> None:
         console.print(f"console: {url}", markup=False, highlight=False, soft_wrap=True)
