@@ -413,3 +413,33 @@ def test_the_command_line_reads_a_registry_with_names_of_its_own(
     mapping.write_text("riwayat_pendidikan:\n  table: a\n  table: b\n")
     twice = sync("run", "--mapping", str(mapping))
     assert (twice.returncode, f"{mapping}:3" in twice.stderr) == (1, True)
+
+
+@pytest.mark.neo4j
+@pytest.mark.xdist_group("neo4j")
+@pytest.mark.timeout(240)
+def test_a_second_sync_run_names_the_first_and_ends(
+    settings: Settings, neo4j_server: Any, source: Any, until: Callable[..., Any]
+) -> None:
+    """`sync run` in two processes: the second exits with 4 while the first lives, which goes on to its end."""
+    settings.publish(
+        NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password), SYNC_PAUSED=True
+    )
+    argv = [sys.executable, "-m", "kemudi.cli", "sync", "run", "--registry", source(300).dsn]
+    env = environment(settings.env)
+
+    def holder() -> str:
+        return str(neo4j_server.run("MATCH (l:SyncLease) RETURN l.holder AS holder"))
+
+    first = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        until(lambda: f"/{first.pid}/" in holder(), 60)
+        second = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
+        assert second.returncode == 4
+        assert f"another sync runs on this graph: process {first.pid} on" in " ".join(second.stderr.split())
+        settings.publish(SYNC_PAUSED=False)
+        out, _ = first.communicate(timeout=90)
+    finally:
+        first.kill()
+    assert first.returncode == 0
+    assert "done: 300 rows" in out
