@@ -132,7 +132,12 @@ class Provider:
         self._keys: tuple[float, KeySet] | None = None
 
     def begin(self, attempt: Attempt, redirect_uri: str) -> str:
-        """Where the browser goes to sign in. Raises ProviderAwayError."""
+        """Where the browser goes to sign in. Raises ProviderAwayError also for a provider that has just gone away.
+
+        A browser that is sent there anyway would show a page of its own, without the other ways of signing in.
+        """
+        with self._lock:
+            self._metadata = None
         # Some providers tell groups only when asked for this, and others refuse what they do not know.
         groups = ("groups",) if "groups" in self._described().get("scopes_supported", ()) else ()
         address: str = prepare_grant_uri(
