@@ -34,8 +34,11 @@ from kemudi.schema.secret import Secret
 
 _TIMED_OUT: Final = "Neo.ClientError.Transaction.TransactionTimedOut"
 _IN_THE_WAY: Final = (
-    "Neo.ClientError.Statement.EntityNotFound",  # met a change
+    "Neo.ClientError.Statement.EntityNotFound",  # met a change; the others tell of an end that another asked for
     "Neo.ClientError.Transaction.Terminated",
+    "Neo.ClientError.Transaction.LockClientStopped",
+    "Neo.ClientError.Transaction.TransactionMarkedAsFailed",
+    "Neo.ClientError.Transaction.TransactionNotFound",
 )
 _CONNECT_SECONDS: Final = 5.0
 _WRITE_SECONDS: Final = 300.0

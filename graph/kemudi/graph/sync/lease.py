@@ -20,7 +20,7 @@ from kemudi.graph.errors import GraphMovedError, LeaseHeldError, LeaseLostError
 from kemudi.graph.stores.base import GraphStore, Step
 from kemudi.graph.sync.checkpoint import Range, now
 from kemudi.graph.sync.gate import StoppedError
-from kemudi.schema.errors import KemudiError, UnavailableError
+from kemudi.schema.errors import KemudiError
 
 LEASE_SECONDS: Final = 15.0
 """A holder whose beat stands still for so long has lost its lease to whoever wants it."""
@@ -178,7 +178,7 @@ class Lease:
             return
         self._given_back.set()
         self._beating.join(_JOIN_SECONDS)
-        with contextlib.suppress(GraphMovedError, UnavailableError):
+        with contextlib.suppress(KemudiError):
             self._pass_to(_NOBODY)
 
     def _pass_to(self, holder: str) -> None:
@@ -199,10 +199,8 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._given_back.wait(self._seconds / _BEATS):
-            with (
-                self._passing,
-                contextlib.suppress(KemudiError),
-            ):  # a lease that is lost is told to those who write
+            # A lease that is lost is told to those who write.
+            with self._passing, contextlib.suppress(KemudiError):
                 self.fence.write([])
 
 
