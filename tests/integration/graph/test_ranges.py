@@ -12,7 +12,13 @@ from kemudi.client.testing import InMemoryClient
 from kemudi.graph.registry import KELAS, MAHASISWA, RIWAYAT_PENDIDIKAN
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
+from kemudi.graph.sync.checkpoint import plan
+from kemudi.graph.sync.copying import Progress, Threads
+from kemudi.graph.sync.gate import Gate
+from kemudi.graph.sync.lease import Lease
+from kemudi.graph.sync.ranges import FixedPace, copy_range
 from kemudi.graph.sync.runner import SyncRunner
+from kemudi.graph.sync.status import StatusBoard
 from kemudi.graph.sync.verify import verify
 
 HUBS = 5
@@ -130,4 +136,22 @@ def test_rows_deleted_in_the_middle_of_a_scan(store: GraphStore, source: Any, co
 
     status = SyncRunner(config, Watched(store, at_batch), rows.registry, threading.Event()).run()
     assert status.state == "done"
+    assert verify(rows.registry, store)["equal"]
+
+
+def test_a_range_that_another_process_ended_meanwhile(store: GraphStore, source: Any) -> None:
+    """The run sees that it is through, and goes on with the next."""
+    rows, ending = source(600), threading.Event()
+    config = InMemoryClient({"SYNC_BATCH_SIZE": 20}, contracts=CONTRACTS)
+    lease = Lease(store, ending, lambda _: None)
+    fence = lease.take()
+    planned, steps = plan([(0, 300), (300, 600)])
+    fence.write(steps)
+    board = StatusBoard()
+    progress = Progress(config, board, Gate(config, board, ending), ending, planned)
+    assert copy_range(planned[0], fence, rows.registry, FixedPace(50, 0)).after_id == 300
+    Threads(rows.registry, 4).copy(fence, progress)
+    lease.give_back()
+    assert progress.unfinished() == []
+    assert board.current.rows_done == 300
     assert verify(rows.registry, store)["equal"]

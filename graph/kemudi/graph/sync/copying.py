@@ -64,6 +64,12 @@ class Progress:
             self._board.add_rows(rows, reached, self._gate.active_seconds)
             self.changed.notify_all()
 
+    def ended(self, part: Range) -> None:
+        """A range is through, be it that another process had copied the last of it."""
+        with self.changed:
+            self._ranges[part.name] = part
+            self.changed.notify_all()
+
     def abandon(self) -> None:
         """One range failed: the others stop after their batch."""
         self._gate.abandon()
@@ -102,7 +108,7 @@ class Threads:
 
         def copy(part: Range) -> None:
             try:
-                copy_range(part, fence, self._registry, _Turns(progress, part.name))
+                progress.ended(copy_range(part, fence, self._registry, _Turns(progress, part.name)))
             except BaseException as error:  # noqa: BLE001  # raised below, in the thread of the run
                 errors.append(error)
                 progress.abandon()
