@@ -198,9 +198,17 @@ class Registry:
 
     def students_until(self, after: str, count: int) -> str | None:
         """The nim that ends a range of some `count` students behind `after`; None: it is open to the end."""
-        nim = self._ordered(self._rows.c.nim)
-        query = select(nim).distinct().where(nim > after).order_by(nim).offset(count).limit(1)
-        found: str | None = self._one(query)
+        return self._until(self._rows.c.nim, after, count)
+
+    def classes_until(self, after: str, count: int) -> str | None:
+        """As `students_until`, by kode."""
+        return self._until(self._rows.c.kode, after, count)
+
+    def _until(self, column: ColumnElement[str], after: str, count: int) -> str | None:
+        key = self._ordered(column)
+        found: str | None = self._one(
+            select(key).distinct().where(key > after).order_by(key).offset(count).limit(1)
+        )
         return found
 
     def edges(self, after: str = "", until: str | None = None) -> list[tuple[str, str]]:
@@ -270,13 +278,17 @@ class Registry:
 
     def _named_keys(self, table: Table, after: str, until: str | None) -> dict[str, str]:
         key = table.primary_key.columns[0]
-        query = select(key, table.c.nama).where(self._ordered(key) > after)
-        if until is not None:
-            query = query.where(self._ordered(key) <= until)
-        used = self._live_pairs(self._rows.c.nim, self._rows.c.kode).subquery()
+        taken = self._rows.c[key.key]
+
+        def within(column: ColumnElement[str]) -> ColumnElement[bool]:
+            ordered = self._ordered(column)
+            return ordered > after if until is None else (ordered > after) & (ordered <= until)
+
+        # Bounded twice: else the database would look at the pairs of all ranges for each one.
+        used = self._named(select(taken).select_from(self._rows)).where(_live(self._rows), within(taken))
+        query = select(key, table.c.nama).where(within(key), key.in_(used))
         with self._reading() as connection:
-            found = connection.execute(query.where(key.in_(select(used.c[key.key]))))
-            return {each[0]: each[1] for each in found}
+            return {each[0]: each[1] for each in connection.execute(query)}
 
     def _names(self, table: Table, keys: set[str]) -> dict[str, str]:
         key, name, wanted = table.primary_key.columns[0], table.c.nama, sorted(keys)

@@ -1,56 +1,35 @@
-"""Compare the registry with the graph: pair for pair in ranges of students, then the nodes with their names."""
+"""Compare the registry with the graph: students and their pairs range by range, then the classes.
 
-from collections.abc import Callable, Collection, Iterator
+A range ends where either side has given its number of keys, so that no range is large, whichever side has lost much.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
 
 _STUDENTS_A_RANGE: Final = 1_000
-_NODES_A_PAGE: Final = 5_000
+_CLASSES_A_RANGE: Final = 5_000
 _END: Final = "\U0010ffff"
 _NAMED: Final = 100
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A pair that is `missing` in the graph, or `extra` there."""
-
-    kind: Literal["missing", "extra"]
-    nim: str
-    kode: str
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        """Student and class."""
-        return (self.nim, self.kode)
+Difference = dict[str, str]
+"""Its `kind`, and the `nim` or the `kode` of a node or both of a pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One range of students.
+    """One range of students or classes.
 
     Attributes:
-        differences: In the order of pairs; empty where both are equal.
-        until: The nim that ends the range; None: it was the last.
+        differences: Pairs in order, then nodes in order; empty where both are equal.
+        until: The key that ends the range; None: it was the last.
     """
 
     differences: tuple[Difference, ...]
     until: str | None
-
-
-def compare_range(registry: Registry, store: GraphStore, after: str) -> Compared:
-    """Compare some thousand students behind a nim. Raises UnavailableError, GraphRefusedError."""
-    until = registry.students_until(after, _STUDENTS_A_RANGE)
-    wanted = set(registry.edges(after, until))
-    records = store.read("edges", {"after": after, "until": until if until is not None else _END})
-    found = {(record["nim"], record["kode"]) for record in records}
-    kinds: dict[tuple[str, str], Literal["missing", "extra"]] = {
-        **dict.fromkeys(wanted - found, "missing"),
-        **dict.fromkeys(found - wanted, "extra"),
-    }
-    return Compared(tuple(Difference(kinds[pair], *pair) for pair in sorted(kinds)), until)
 
 
 def verify(registry: Registry, store: GraphStore) -> dict[str, Any]:
@@ -58,48 +37,85 @@ def verify(registry: Registry, store: GraphStore) -> dict[str, Any]:
 
     A difference is a pair that is `missing` or `extra` in the graph, or a student or class that was `renamed` since it
     was copied, or is `idle` in the graph, without a pair. `orphan_rows` counts rows that cannot be compared, since the
-    registry lacks their student or class. Raises UnavailableError, GraphRefusedError.
+    registry lacks their student or class. One range at a time is in memory. Raises UnavailableError, GraphRefusedError.
     """
-    pairs = list(_pairs(registry, store))
-    extra = [each for each in pairs if each.kind == "extra"]
-    differences = [{"kind": each.kind, "nim": each.nim, "kode": each.kode} for each in pairs]
-    differences += _nodes("students", "nim", registry.students_named, store, {each.nim for each in extra})
-    differences += _nodes("classes", "kode", registry.classes_named, store, {each.kode for each in extra})
+    named: list[Difference] = []
+    differences = compared = unequal = 0
+    for each in _ranges(registry, store):
+        compared += 1
+        unequal += bool(each.differences)
+        differences += len(each.differences)
+        named += each.differences[: _NAMED - len(named)]
     in_registry, in_graph = registry.count_pairs(), store.read("counts", {})[0]["edges"]
     return {
         "equal": not differences and in_registry == in_graph,  # the counts part when a pair is there twice
         "pairs_in_registry": in_registry,
         "edges_in_graph": in_graph,
         "orphan_rows": registry.count_orphans(),
-        "differences": len(differences),
-        "named": differences[:_NAMED],
+        "ranges": {"compared": compared, "unequal": unequal},
+        "differences": differences,
+        "named": named,
     }
 
 
-def _pairs(registry: Registry, store: GraphStore) -> Iterator[Difference]:
-    after: str | None = ""
-    while after is not None:
-        compared = compare_range(registry, store, after)
-        yield from compared.differences
-        after = compared.until
+def _ranges(registry: Registry, store: GraphStore) -> Iterator[Compared]:
+    for compare in (compare_students, compare_classes):
+        after: str | None = ""
+        while after is not None:
+            compared = compare(registry, store, after)
+            yield compared
+            after = compared.until
+
+
+def compare_students(registry: Registry, store: GraphStore, after: str) -> Compared:
+    """Compare at most some thousand students behind a nim, with their pairs. Raises as `verify`."""
+    nodes, until = _nodes("students", "nim", registry.students_until, store, after, _STUDENTS_A_RANGE)
+    wanted = set(registry.edges(after, until))
+    bounds = {"after": after, "until": until if until is not None else _END}
+    found = {
+        (record["nim"], kode)
+        for record in store.read("classes_by_student", bounds)
+        for kode in record["kodes"]
+    }
+    pairs = (
+        {"kind": "missing" if pair in wanted else "extra", "nim": pair[0], "kode": pair[1]}
+        for pair in sorted(wanted ^ found)
+    )
+    names, busy = registry.students_named(after, until), {nim for nim, _ in found}
+    return Compared((*pairs, *_differing("nim", nodes, names, busy)), until)
+
+
+def compare_classes(registry: Registry, store: GraphStore, after: str) -> Compared:
+    """Compare at most some thousand classes behind a kode; their pairs are the students'. Raises as `verify`."""
+    nodes, until = _nodes("classes", "kode", registry.classes_until, store, after, _CLASSES_A_RANGE)
+    names = registry.classes_named(after, until)
+    unknown = [kode for kode in nodes if kode not in names]
+    sizes = store.read("class_sizes", {"kodes": unknown}) if unknown else []
+    busy = {record["kode"] for record in sizes if record["size"]}
+    return Compared(tuple(_differing("kode", nodes, names, busy)), until)
 
 
 def _nodes(
     query: str,
     key: str,
-    names: Callable[[str, str | None], dict[str, str]],
+    until_in_registry: Callable[[str, int], str | None],
     store: GraphStore,
-    extra: Collection[str],
-) -> Iterator[dict[str, str]]:
-    """Nodes that differ though their pairs do not; `extra` ones were named by a pair already, as were missing ones."""
-    after: str | None = ""
-    while after is not None:
-        page = store.read(query, {"after": after, "limit": _NODES_A_PAGE})
-        until = page[-1][key] if len(page) == _NODES_A_PAGE else None
-        wanted = names(after, until)
-        for node in page:
-            if node[key] not in wanted and node[key] not in extra:
-                yield {"kind": "idle", key: node[key]}
-            elif wanted.get(node[key], node["nama"]) != node["nama"]:
-                yield {"kind": "renamed", key: node[key]}
-        after = until
+    after: str,
+    count: int,
+) -> tuple[dict[str, str], str | None]:
+    """The graph's nodes of the next range, name by key, and the key that ends it on both sides."""
+    page = store.read(query, {"after": after, "limit": count})
+    ends = [until_in_registry(after, count), page[-1][key] if len(page) == count else None]
+    until = min((end for end in ends if end is not None), default=None)
+    return {node[key]: node["nama"] for node in page if until is None or node[key] <= until}, until
+
+
+def _differing(
+    key: str, nodes: dict[str, str], wanted: dict[str, str], busy: set[str]
+) -> Iterator[Difference]:
+    """Nodes that differ though their pairs do not; missing ones, and `busy` ones too many, have a pair that does."""
+    for each, name in nodes.items():
+        if each not in wanted and each not in busy:
+            yield {"kind": "idle", key: each}
+        elif wanted.get(each, name) != name:
+            yield {"kind": "renamed", key: each}
