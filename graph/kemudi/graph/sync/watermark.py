@@ -9,6 +9,8 @@ from kemudi.graph.registry import Registry, Row
 
 _NEVER: Final = "-"
 _PARTS: Final = 4
+_LOWEST: Final = -(2**31)
+"""Of a 32-bit column. Smaller keys are not counted, which only makes a run look further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +58,5 @@ class Watermark:
         Two counts instead of a comparison of all pairs. It is false when a row of this moment has vanished, or more
         flags have changed than rows; a row that vanished while one with a smaller key came is left to a full run.
         """
-        old = registry.count_between(-(2**63), self.highest)
+        old = registry.count_between(_LOWEST, self.highest)
         return old == self.rows and abs(now.live - self.live) <= changed
