@@ -1,0 +1,129 @@
+"""Comparing registry and graph: every difference is named once, and no range is large, whichever side lacks what."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert
+
+from kemudi.graph.registry import KELAS, MAHASISWA, METADATA, RIWAYAT_PENDIDIKAN, Registry
+from kemudi.graph.stores.ladybug import LadybugStore
+from kemudi.graph.sync import verify as module
+from kemudi.graph.sync.verify import verify
+
+MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
+STUDENTS = [f"nim-{number:03}" for number in range(100)]
+CLASSES = [f"kode-{number:02}" for number in range(50)]
+PAIRS = [(nim, CLASSES[(index + step) % 50]) for index, nim in enumerate(STUDENTS) for step in (0, 7)]
+
+
+@pytest.fixture(autouse=True)
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STUDENTS_A_RANGE", 10)
+    monkeypatch.setattr(module, "_CLASSES_A_RANGE", 10)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+    METADATA.create_all(made.engine)
+    with made.engine.begin() as connection:
+        connection.execute(insert(MAHASISWA), [{"nim": nim, "nama": f"Nama {nim}"} for nim in STUDENTS])
+        connection.execute(insert(KELAS), [{"kode": kode, "nama": f"Nama {kode}"} for kode in CLASSES])
+        common = {"semester": 1, "deleted": False, "updated_at": MOMENT}
+        connection.execute(
+            insert(RIWAYAT_PENDIDIKAN), [{"nim": nim, "kode": kode, **common} for nim, kode in PAIRS]
+        )
+    yield made
+    made.close()
+
+
+class Watched(LadybugStore):
+    """A store that knows the most records that one statement gave."""
+
+    most = 0
+
+    def read(
+        self, query: str, parameters: Mapping[str, Any], *, timeout: float | None = None
+    ) -> list[dict[str, Any]]:
+        found = super().read(query, parameters, timeout=timeout)
+        self.most = max(self.most, len(found))
+        return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Watched]:
+    opened = Watched(tmp_path / "graph.lbdb")
+    opened.prepare()
+    yield opened
+    opened.close()
+
+
+def fill(store: Watched, pairs: list[tuple[str, str]]) -> None:
+    students, classes = sorted({nim for nim, _ in pairs}), sorted({kode for _, kode in pairs})
+    store.write(
+        [
+            ("merge_students", {"rows": [{"nim": nim, "nama": f"Nama {nim}"} for nim in students]}),
+            ("merge_classes", {"rows": [{"kode": kode, "nama": f"Nama {kode}"} for kode in classes]}),
+            ("merge_pairs", {"pairs": [{"nim": nim, "kode": kode} for nim, kode in pairs]}),
+        ]
+    )
+
+
+def test_each_difference_is_named_once_in_many_ranges(registry: Registry, store: Watched) -> None:
+    """Pairs missing and extra, in known and in unknown students and classes, and idle nodes."""
+    fill(store, PAIRS)
+    equal = verify(registry, store)
+    assert (equal["equal"], equal["ranges"]["unequal"], equal["named"]) == (True, 0, [])
+    assert equal["ranges"]["compared"] >= 10 + 5
+    gone, extra = [PAIRS[3], PAIRS[150]], [("nim-0505", "kode-00"), ("nim-999", "kode-zz")]
+    store.write([("delete_pairs", {"pairs": [{"nim": nim, "kode": kode} for nim, kode in gone]})])
+    fill(store, extra)
+    store.write([("merge_classes", {"rows": [{"kode": "kode-25x", "nama": "Nobody takes it"}]})])
+    found = verify(registry, store)
+    assert found["named"] == [
+        *(
+            {"kind": kind, "nim": nim, "kode": kode}
+            for nim, kode, kind in sorted(
+                [(*pair, "missing") for pair in gone] + [(*pair, "extra") for pair in extra]
+            )
+        ),
+        {"kind": "idle", "kode": "kode-25x"},
+    ]
+    assert (found["differences"], found["ranges"]["unequal"]) == (5, 5)
+
+
+@pytest.mark.parametrize("lost", ["graph", "registry"])
+def test_a_side_that_lost_all_makes_no_range_larger(registry: Registry, store: Watched, lost: str) -> None:
+    """All pairs are counted, a hundred are named, and no statement gives more than a range."""
+    if lost == "registry":
+        fill(store, PAIRS)
+        with registry.engine.begin() as connection:
+            for table in (RIWAYAT_PENDIDIKAN, MAHASISWA, KELAS):
+                connection.execute(delete(table))
+    kind = "missing" if lost == "graph" else "extra"
+    found = verify(registry, store)
+    assert (found["differences"], len(found["named"])) == (len(PAIRS), 100)
+    assert found["named"] == [{"kind": kind, "nim": nim, "kode": kode} for nim, kode in sorted(PAIRS)[:100]]
+    assert store.most <= 10
+    assert found["ranges"]["compared"] >= 10
+
+
+def test_no_range_of_the_registry_is_large_either(
+    registry: Registry, store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an empty graph every list of pairs that the registry gives is of one range."""
+    sizes = []
+    edges = registry.edges
+
+    def counted(after: str = "", until: str | None = None) -> list[tuple[str, str]]:
+        found = edges(after, until)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(registry, "edges", counted)
+    verify(registry, store)
+    assert sum(sizes) == len(PAIRS)
+    assert max(sizes) <= 2 * (10 + 1)
