@@ -7,7 +7,7 @@ weight falls with its rank as in Zipf's law); some are retaken; some rows are fl
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, Final
 
 from sqlalchemy import Engine, func, insert, select
@@ -131,66 +131,64 @@ def _names(seed: int) -> list[str]:
 
 
 def _fill(engine: Engine, rows: int, rng: random.Random, names: list[str]) -> None:
-    students = _students(max(2, rows // ROWS_A_STUDENT), rng, names)
-    classes = _classes(max(len(PROGRAMMES) * 2, rows // ROWS_A_CLASS))
+    students = max(2, rows // ROWS_A_STUDENT)
+    classes = max(len(PROGRAMMES) * 2, rows // ROWS_A_CLASS)
     with engine.begin() as connection:
-        for table, records in ((MAHASISWA, students), (KELAS, classes)):
-            for start in range(0, len(records), CHUNK):
-                connection.execute(insert(table), records[start : start + CHUNK])
-        chunk: list[dict[str, Any]] = []
-        for record in _history(rows, students, classes, rng):
-            chunk.append(record)
-            if len(chunk) == CHUNK:
-                connection.execute(insert(RIWAYAT_PENDIDIKAN), chunk)
-                chunk = []
-        if chunk:
-            connection.execute(insert(RIWAYAT_PENDIDIKAN), chunk)
+        for table, records in (  # each is used up before the next begins, and so draws its own random numbers
+            (MAHASISWA, _students(students, rng, names)),
+            (KELAS, _classes(classes)),
+            (RIWAYAT_PENDIDIKAN, _history(rows, students, classes, rng)),
+        ):
+            while chunk := list(islice(records, CHUNK)):
+                connection.execute(insert(table), chunk)
 
 
-def _students(count: int, rng: random.Random, names: list[str]) -> list[dict[str, str]]:
-    made = []
+def _students(count: int, rng: random.Random, names: list[str]) -> Iterator[dict[str, Any]]:
     for number in range(count):
-        year = FIRST_YEAR + number * COHORTS // count
-        programme = number % len(PROGRAMMES)
-        nim = f"{year % 100:02}{programme + 1}{number + 1:07}"
-        made.append({"nim": nim, "nama": rng.choice(names)})
-    return made
+        yield {"nim": _nim(number, count), "nama": rng.choice(names)}
 
 
-def _classes(count: int) -> list[dict[str, str]]:
-    made = []
+def _nim(number: int, count: int) -> str:
+    year = FIRST_YEAR + number * COHORTS // count
+    return f"{year % 100:02}{number % len(PROGRAMMES) + 1}{number + 1:07}"
+
+
+def _classes(count: int) -> Iterator[dict[str, Any]]:
     for number in range(count):
-        programme, subjects = PROGRAMMES[number % len(PROGRAMMES)]
+        subjects = PROGRAMMES[number % len(PROGRAMMES)][1]
         turn = number // len(PROGRAMMES)
         subject = subjects[turn % len(subjects)]
-        made.append({"kode": f"{programme}{turn + 101}", "nama": f"{subject} {turn // len(subjects) + 1}"})
-    return made
+        kode = _kode(number % len(PROGRAMMES), turn)
+        yield {"kode": kode, "nama": f"{subject} {turn // len(subjects) + 1}"}
 
 
-def _history(
-    rows: int, students: list[dict[str, str]], classes: list[dict[str, str]], rng: random.Random
-) -> Iterator[dict[str, Any]]:
+def _kode(programme: int, turn: int) -> str:
+    return f"{PROGRAMMES[programme][0]}{turn + 101}"
+
+
+def _history(rows: int, students: int, classes: int, rng: random.Random) -> Iterator[dict[str, Any]]:
     """Rows in the order of their id; each student's stand together, as they are entered term by term."""
-    by_programme = [classes[index :: len(PROGRAMMES)] for index in range(len(PROGRAMMES))]
-    weights = [list(accumulate(1 / (rank + 3) ** 0.8 for rank in range(len(each)))) for each in by_programme]
+    turns = [range(len(range(index, classes, len(PROGRAMMES)))) for index in range(len(PROGRAMMES))]
+    weights = [list(accumulate(1 / (rank + 3) ** 0.8 for rank in each)) for each in turns]
     made = 0
     while made < rows:
-        for index, student in enumerate(students):
+        for index in range(students):
+            nim = _nim(index, students)
             taken: list[str] = []
-            share = rows // len(students) + (index < rows % len(students))
+            share = rows // students + (index < rows % students)
             for term in range(min(share, rows - made)):
                 own = rng.random() < OWN_PROGRAMME
                 programme = index % len(PROGRAMMES) if own else rng.randrange(len(PROGRAMMES))
                 kode = (
                     rng.choice(taken)
                     if taken and rng.random() < RETAKEN
-                    else rng.choices(by_programme[programme], cum_weights=weights[programme])[0]["kode"]
+                    else _kode(programme, rng.choices(turns[programme], cum_weights=weights[programme])[0])
                 )
                 taken.append(kode)
                 made += 1
                 yield {
                     "id": made,
-                    "nim": student["nim"],
+                    "nim": nim,
                     "kode": kode,
                     "semester": term // 5 + 1,
                     "deleted": rng.random() < DELETED,
