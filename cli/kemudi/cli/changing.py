@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from kemudi.cli.live import applied
+from kemudi.cli.live import served_by
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import error_console, json_option, print_findings, print_json, print_plain, short
 from kemudi.repo.change_request import UNSET, ChangeRequest, Edit
@@ -179,7 +179,7 @@ def change(manner: Manner, edits: Sequence[Edit], operation: str, *, expected: s
     """Prepare, show, ask, commit, push, and say what comes next. `further` goes into the request."""
     with ConfigRepository.open(manner.repo) as repository:
         author = identity(repository.layout)
-        evidence = Evidence(repository, lambda env: applied(manner.daemon_url, env))
+        evidence = Evidence(repository, lambda env: served_by(manner.daemon_url, env))
         request = ChangeRequest(
             tuple(edits),
             _reason(manner),

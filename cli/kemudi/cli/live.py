@@ -2,33 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
 
 from kemudi.cli.daemon_api import DaemonApi
-from kemudi.repo.evidence import Applied
+from kemudi.repo.evidence import LOG_ENTRIES, Applied, Served, served
 from kemudi.repo.git import SHA
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import KemudiError
 
-_ENTRIES: Final = 10_000
-_SERVING: Final = frozenset({"applied", "repaired"})
 
-
-def applied(daemon_url: str | None, env: str) -> list[Applied]:
-    """The revisions that an environment was given, the newest first; none when the daemon cannot be asked."""
+def served_by(daemon_url: str | None, env: str) -> Served:
+    """What an environment was given; nothing when the daemon cannot be asked."""
     if daemon_url is None:
-        return []
+        return Served()
+    api = DaemonApi(daemon_url)
     try:
-        answer = DaemonApi(daemon_url).get("/log", env=env, limit=str(_ENTRIES))
+        log = api.get("/log", env=env, limit=str(LOG_ENTRIES))
+        standing = api.get("/overrides", env=env)  # after the log, so that none is in neither
     except KemudiError:
-        return []
-    found = [
-        Applied(entry["revision"], datetime.fromisoformat(entry["at"]))
-        for each in answer["environments"]
-        for entry in each["entries"]
-        if entry["kind"] in _SERVING
-    ]
-    return sorted(found, key=lambda each: each.at, reverse=True)
+        return Served()
+    entries = [entry for each in log["environments"] for entry in each["entries"]]
+    return served(entries, [one["key"] for each in standing["environments"] for one in each["overrides"]])
 
 
 def live_since(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kemudi.cli.daemon_api import DaemonApi
-from kemudi.cli.live import applied
+from kemudi.cli.live import served_by
 from kemudi.cli.options import DEFAULT_DAEMON_URL
 from kemudi.repo.comparison import Comparison, compare, state_of
 from kemudi.repo.errors import UnknownRevisionError
@@ -58,7 +58,7 @@ def make_plan(request: PlanRequest) -> Plan:
             planned = _only(_live(repository, comparison, asked, daemon), request.env, comparison)
         if (readers := daemon.readers()) is not None:
             planned = with_readers(planned, readers)
-        planned = _judged(planned, comparison, Evidence(repository, partial(applied, daemon.url)), request)
+        planned = _judged(planned, comparison, Evidence(repository, partial(served_by, daemon.url)), request)
     return replace(planned, notes=(*comparison.ends.notes, *planned.notes, *daemon.notes))
 
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import httpx
 
+from kemudi.repo.evidence import LOG_ENTRIES, Served, served
 from kemudi.schema.errors import ConflictError, KemudiError, RefusedError, UnavailableError, UsageError
 
 _TIMEOUT_SECONDS: Final = 5.0
@@ -53,6 +55,17 @@ class DaemonClient:
         except (KemudiError, KeyError, TypeError):
             return Observed()
         return Observed(reachable=True, environments=listed)
+
+    def served(self, env: str) -> Served:
+        """What an environment was given; nothing when the daemon does not say. Never raises."""
+        try:
+            log = self.ask("GET", f"/log?{urlencode({'env': env, 'limit': LOG_ENTRIES})}")
+            standing = self.ask("GET", f"/overrides?{urlencode({'env': env})}")  # after: none is in neither
+            entries = [entry for each in log["environments"] for entry in each["entries"]]
+            keys = [one["key"] for each in standing["environments"] for one in each["overrides"]]
+        except (KemudiError, KeyError, TypeError):
+            return Served()
+        return served(entries, keys)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # JSON
         """One request. Raises UnavailableError when nobody answers, else the error whose meaning fits."""

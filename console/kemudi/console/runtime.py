@@ -22,6 +22,7 @@ from kemudi.console.parts import Parts
 from kemudi.console.provenance import Provenance
 from kemudi.console.pushing import Pusher
 from kemudi.console.rendering import make_templates
+from kemudi.console.run_log import RunLog
 from kemudi.console.settings import ConsoleSettings
 from kemudi.console.waiting import Waiting
 from kemudi.console.watch import Watch
@@ -84,7 +85,8 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
         stack.callback(pusher.close)
         provenance = Provenance(settings.repo)
         stack.callback(provenance.close)
-        waiting = Waiting(settings.repo, gate, watch, hub, pusher)
+        run_log = RunLog(daemon, watch)
+        waiting = Waiting(settings.repo, gate, watch, hub, pusher, run_log)
         stack.callback(waiting.close)
         watch.start()
         provenance.prepare(watch.board)
@@ -102,7 +104,7 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             languages=languages,
             templates=make_templates(languages),
             provenance=provenance,
-            writer=Writer(desired, watch, pusher, waiting),
+            writer=Writer(desired, watch, pusher, waiting, run_log),
             waiting=waiting,
             pusher=pusher,
             log=log,

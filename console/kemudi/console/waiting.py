@@ -15,6 +15,7 @@ from kemudi.console.pushing import Pusher
 from kemudi.console.watch import Watch
 from kemudi.repo.changes import Committed
 from kemudi.repo.errors import UnknownRevisionError
+from kemudi.repo.evidence import ServedLog
 from kemudi.repo.people import Author
 from kemudi.repo.proposals import Proposal, Proposals
 from kemudi.schema.errors import KemudiError
@@ -26,8 +27,10 @@ STATES: Final = ("waiting", "ready", "refused", "conflict", "invalid", "empty")
 class Waiting:
     """Proposals behind the roles: who may see one may read all of it. Safe to use from several threads."""
 
-    def __init__(self, root: Path, gate: Gate, watch: Watch, hub: Hub, pusher: Pusher) -> None:
-        self._proposals = Proposals(root)
+    def __init__(
+        self, root: Path, gate: Gate, watch: Watch, hub: Hub, pusher: Pusher, log: ServedLog
+    ) -> None:
+        self._proposals = Proposals(root, log)
         self._gate = gate
         self._watch = watch
         self._hub = hub

@@ -17,6 +17,7 @@ from kemudi.console.waiting import Waiting, sees
 from kemudi.console.watch import Watch
 from kemudi.repo.changes import UNSET, ChangeRequest, Edit, Prepared, commit, prepare
 from kemudi.repo.errors import HeadMovedError
+from kemudi.repo.evidence import ServedLog, evidence_of
 from kemudi.repo.people import Author
 from kemudi.repo.plan_text import as_text
 from kemudi.repo.policy import Approval, PolicyContext, policies_of, refused, strictest
@@ -129,7 +130,10 @@ class Saved:
 class Writer:
     """Plans and saves. One change at a time; several people may ask at once."""
 
-    def __init__(self, desired: Desired, watch: Watch, pusher: Pusher, waiting: Waiting) -> None:
+    def __init__(
+        self, desired: Desired, watch: Watch, pusher: Pusher, waiting: Waiting, log: ServedLog
+    ) -> None:
+        self._log = log
         self._desired = desired
         self._watch = watch
         self._pusher = pusher
@@ -205,8 +209,9 @@ class Writer:
             propose=asked.propose,
             operation=asked.operation,
         )
-        context = PolicyContext(datetime.now(UTC))
-        return prepare(self._desired.root, request, context=context, states=self._desired.state)
+        with evidence_of(self._desired.root, self._log) as live_since:
+            context = PolicyContext(datetime.now(UTC), live_since=live_since)
+            return prepare(self._desired.root, request, context=context, states=self._desired.state)
 
     def _edit(self, caller: Caller, board: Board, state: ConfigState, env: str, wanted: Wanted) -> Edit:
         row = visible_row(board, caller, env, wanted.key)

@@ -42,14 +42,14 @@ class BreakGlass:
         )
         bench.overrides.put(made)
         failpoint("overrides.recorded")
-        self._changed("override-set", made.said)
+        self._changed("override-set", made.said, (key,))
 
     def end(self, key: str, reason: str) -> None:
         """End an override before its time. Raises UsageError when there is none, UnavailableError."""
         override = self.bench.overrides.find(key)
         self.bench.overrides.end([override], reason)
         failpoint("overrides.recorded")
-        self._changed("override-ended", f"{key}: {reason}")
+        self._changed("override-ended", f"{key}: {reason}", (key,))
 
     def expire(self) -> None:
         """Write down the end of those whose time is over. They are not in force from then on, written or not."""
@@ -62,7 +62,8 @@ class BreakGlass:
             self.telemetry.warned(self.bench.env, error)
             self.bench.settled = None
             return
-        self._changed("override-expired", ", ".join(each.key for each in due))
+        keys = tuple(each.key for each in due)
+        self._changed("override-expired", ", ".join(keys), keys)
 
     def merged(self, overrides: tuple[Override, ...]) -> None:
         """Git says the same now, and it is served: the overrides have done their work."""
@@ -73,7 +74,8 @@ class BreakGlass:
         except KemudiError as error:
             self.telemetry.warned(self.bench.env, error)
             return
-        self.telemetry.noted(self.bench, "override-merged", ", ".join(each.key for each in overrides))
+        keys = tuple(each.key for each in overrides)
+        self.telemetry.noted(self.bench, "override-merged", ", ".join(keys), keys)
 
     @property
     def lags(self) -> bool:
@@ -127,8 +129,8 @@ class BreakGlass:
         except Stopped as stopped:
             raise ConflictError(f"what is applied cannot be read now: {stopped}") from None
 
-    def _changed(self, kind: str, text: str) -> None:
+    def _changed(self, kind: str, text: str, keys: tuple[str, ...]) -> None:
         """Look at the revision again, also at one that an override stood against."""
         self.bench.settled = None
         self.bench.bad.clear()
-        self.telemetry.noted(self.bench, kind, text)
+        self.telemetry.noted(self.bench, kind, text, keys)

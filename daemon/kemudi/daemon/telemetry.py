@@ -138,18 +138,24 @@ class Telemetry:
         """A bug: type and lines go to the log."""
         self._log.error("internal error", env=env, error=error)
 
-    def noted(self, bench: Bench, kind: str, reason: str) -> None:
+    def noted(self, bench: Bench, kind: str, reason: str, keys: tuple[str, ...] = ()) -> None:
         """Something that an operator did, in the environment's log."""
         revision = bench.snapshot.manifest.revision if bench.snapshot is not None else ""
         self._log.info(kind, env=bench.env, message=reason)
         try:
-            bench.store.append_log(self._entry(bench, kind, revision, reason=reason))
+            bench.store.append_log(self._entry(bench, kind, revision, reason=reason, keys=keys))
         except KemudiError as error:
             self._log.warning("log entry lost", env=bench.env, message=str(error))
 
     @staticmethod
     def _entry(
-        bench: Bench, kind: str, revision: str, *, reason: str = "", skipped: tuple[str, ...] = ()
+        bench: Bench,
+        kind: str,
+        revision: str,
+        *,
+        reason: str = "",
+        skipped: tuple[str, ...] = (),
+        keys: tuple[str, ...] = (),
     ) -> LogEntry:
         applied = bench.snapshot.manifest.generation if bench.snapshot is not None else ""
         return LogEntry(
@@ -160,6 +166,7 @@ class Telemetry:
             reason=reason,
             holder=bench.keeper.holder,
             skipped=skipped,
+            keys=keys,
         )
 
 

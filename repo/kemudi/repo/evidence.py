@@ -1,18 +1,30 @@
 """Since when does an environment serve a value? Read from the daemon's log: which revision was applied when.
 
 The log is bounded, may be wiped, and is not signed: it can prove that a value ran, and its silence proves nothing.
+While an override stood over a setting, no value of git ran.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 from kemudi.repo.git import SHA
 from kemudi.repo.plan import same_value
+from kemudi.repo.policy import LiveSince
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.documents import JSON
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.state import ConfigState
+
+LOG_ENTRIES: Final = 10_000
+"""So many are asked for; the store keeps no more."""
+
+_SERVING: Final = frozenset({"applied", "repaired"})
+_OVER: Final = frozenset({"override-ended", "override-expired", "override-merged"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +35,63 @@ class Applied:
     at: datetime
 
 
-AppliedLog = Callable[[str], Sequence[Applied]]
-"""What an environment was given, the newest first; empty where nobody knows."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What an environment was given, as far as anybody knows.
+
+    Attributes:
+        applied: The revisions, the newest first.
+        overridden: Settings that an override stood over, and until when; None: one stands now.
+    """
+
+    applied: Sequence[Applied] = ()
+    overridden: Mapping[str, datetime | None] = field(default_factory=dict)
+
+
+ServedLog = Callable[[str], Served]
+"""What an environment was given; nothing where nobody knows."""
+
+
+def served(entries: Iterable[Mapping[str, Any]], standing: Collection[str]) -> Served:
+    """Read the daemon's log of one environment; what is no entry is left out.
+
+    Args:
+        entries: As the daemon's `/log` gives them, in any order.
+        standing: The settings that an override stands over now.
+    """
+    applied: list[Applied] = []
+    overridden: dict[str, datetime | None] = {}
+    for at, entry in sorted(_dated(entries), key=lambda each: each[0]):
+        kind, revision = entry.get("kind"), entry.get("revision")
+        if kind in _SERVING and isinstance(revision, str):
+            applied.append(Applied(revision, at))
+        elif kind == "override-set":
+            overridden.update(dict.fromkeys(entry.get("keys") or ()))
+        elif kind in _OVER:
+            overridden.update(dict.fromkeys(entry.get("keys") or (), at))
+    return Served(tuple(reversed(applied)), overridden | dict.fromkeys(standing))
+
+
+def _dated(entries: Iterable[Mapping[str, Any]]) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
+    for entry in entries:
+        try:
+            at = datetime.fromisoformat(entry["at"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if at.tzinfo is not None:
+            yield at, entry
+
+
+@contextmanager
+def evidence_of(root: Path, log: ServedLog) -> Iterator[LiveSince]:
+    """`PolicyContext.live_since` for the repository of a folder, which is opened when it is first asked."""
+    with ExitStack() as stack:
+
+        @cache
+        def evidence() -> Evidence:
+            return Evidence(stack.enter_context(ConfigRepository.open(root)), log)
+
+        yield lambda env, key, value: evidence().live_since(env, key, value)
 
 
 class Evidence:
@@ -35,7 +102,7 @@ class Evidence:
         log: Asked once for each environment.
     """
 
-    def __init__(self, repository: ConfigRepository, log: AppliedLog) -> None:
+    def __init__(self, repository: ConfigRepository, log: ServedLog) -> None:
         self._repository = repository
         self._log = log
         self._walks: dict[str, _Walk] = {}
@@ -44,20 +111,25 @@ class Evidence:
         """Since when `env` has been serving `value` without a break; None when that cannot be shown."""
         if env not in self._walks:
             self._walks[env] = _Walk(self._repository, self._log(env))
+        walk = self._walks[env]
         since: datetime | None = None
-        for at, state in self._walks[env].steps():
+        for at, state in walk.steps():
             if not _serves(state, env, key, value):
                 break
             since = at
-        return since
+        if since is None or key not in walk.overridden:
+            return since
+        until = walk.overridden[key]
+        return max(since, until) if until is not None else None
 
 
 class _Walk:
     """The states that one environment went through, read as far back as somebody asks."""
 
-    def __init__(self, repository: ConfigRepository, entries: Sequence[Applied]) -> None:
+    def __init__(self, repository: ConfigRepository, served: Served) -> None:
+        self.overridden = served.overridden
         self._repository = repository
-        self._entries = entries
+        self._entries = served.applied
         self._known: list[tuple[datetime, ConfigState]] = []
         self._shas: list[str] = []
         self._ended = False

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from kemudi.repo.approvals import Approved, add_approval, approvals_of, delete_branch, same_person
 from kemudi.repo.changes import PROPOSALS, Committed, Prepared, commit, recover
 from kemudi.repo.errors import HeadMovedError, UnknownRevisionError
+from kemudi.repo.evidence import Evidence, Served, ServedLog
 from kemudi.repo.formats import Commit
 from kemudi.repo.landing import check_checked_out
 from kemudi.repo.messages import TRAILER, Trailers, compose, reason_of, trailers_of
@@ -106,11 +107,18 @@ class Proposals:
 
     Args:
         root: The config repo, a folder above it, or a bare repository.
+        log: For policies that ask how long a value ran.
         now: For policies that depend on the time.
     """
 
-    def __init__(self, root: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        log: ServedLog = lambda _: Served(),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._root = root
+        self._log = log
         self._now = now
         self._lock = threading.RLock()
         self._repository: ConfigRepository | None = None
@@ -235,15 +243,18 @@ class Proposals:
             problem=effect.problem,
         )
         stands = effect.flaw is None and not read.findings
-        return self._judged(found, effect, newest) if stands else found
+        return self._judged(repository, found, effect, newest) if stands else found
 
-    def _judged(self, found: Proposal, effect: Effect, newest: Commit) -> Proposal:
+    def _judged(
+        self, repository: ConfigRepository, found: Proposal, effect: Effect, newest: Commit
+    ) -> Proposal:
         context = PolicyContext(
             self._now(),
             author=_written(found.author),
             reason=found.reason,
             trailers=_asked_trailers(newest),
             approvals=tuple(_written(each.by) for each in found.counted),
+            live_since=Evidence(repository, self._log).live_since,
         )
         judged = judge(effect.planned, policies_of(effect.ours).policies, context)
         against = refused(judged)

@@ -177,6 +177,7 @@ class LogEntry:
         epoch: That daemon's fencing token.
         changed: The categories that changed.
         skipped: Revisions that were coalesced into this one.
+        keys: The settings that it is about, where it is about an override.
         id: The store's own id of the entry, "" before it is written.
     """
 
@@ -190,6 +191,7 @@ class LogEntry:
     epoch: int = 0
     changed: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     id: str = ""
 
     def encode(self) -> bytes:

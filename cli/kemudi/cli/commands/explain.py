@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kemudi.cli.completion import settings
-from kemudi.cli.live import applied, live_since
+from kemudi.cli.live import live_since, served_by
 from kemudi.cli.options import env_option, repo_option
 from kemudi.cli.output import data_console, json_option, print_json, short
 from kemudi.cli.workspace import Workspace
@@ -113,7 +113,7 @@ def _origin(workspace: Workspace, env: str, key: str, daemon_url: str | None) ->
             entry = history.origin(env, key, at=at)
             if entry is None:
                 return None
-            live = live_since(repository, applied(daemon_url, env), [entry.revision])
+            live = live_since(repository, served_by(daemon_url, env).applied, [entry.revision])
     except KemudiError:
         return None
     since = live.get(entry.revision)

@@ -79,9 +79,9 @@ def _live(
     if env is None or daemon_url is None:
         return {}
     # Only where a daemon is asked: to import it costs as much as the answer.
-    from kemudi.cli.live import applied, live_since
+    from kemudi.cli.live import live_since, served_by
 
-    log = applied(daemon_url, env)
+    log = served_by(daemon_url, env).applied
     return live_since(repository, log, [each.revision for each in found]) if log else {}
 
 
