@@ -192,6 +192,8 @@ def daemon() -> Iterator[Daemon]:
         if request.url.path == "/log" and mine.logs:
             entries = mine.logs.get(request.query_params["env"], [])
             return JSONResponse({"environments": [{"env": request.query_params["env"], "entries": entries}]})
+        if request.url.path == "/overrides" and request.method == "GET":
+            return JSONResponse({"environments": []})
         mine.asked.append((request.method, str(request.url.path), body))
         if request.url.path == "/drift":
             return JSONResponse({"environments": [{"env": "dev", "drift": []}]})
