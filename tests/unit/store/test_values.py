@@ -8,7 +8,7 @@ import pytest
 
 from kemudi.store.values import Acknowledgement, DriftItem, Lease, LogEntry, utc_text
 
-ENTRY = LogEntry("applied", "a" * 40, "0.1.0", "t", "why", "Ada", "host", 3, ("sync",), ("b" * 40,), "1-0")
+ENTRY = LogEntry("applied", "a" * 40, "0.1.0", "t", "why", "Ada", "host", 3, ("sync",), ("b" * 40,), id="1-0")
 SAID = Acknowledgement("graph", "i", "a" * 40, "0.1.0", "refused", "no", ("A",), ("B", "C"), "t", "b" * 40)
 
 
