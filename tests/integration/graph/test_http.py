@@ -39,8 +39,13 @@ def config() -> InMemoryClient:
 
 
 @pytest.fixture
-def serving(config: InMemoryClient) -> Iterator[Callable[..., httpx.Client]]:
+def serving(
+    request: pytest.FixtureRequest, config: InMemoryClient, until: Any
+) -> Iterator[Callable[..., httpx.Client]]:
     """A client of the whole application over a store, with the cache, and with a sync when there is a registry."""
+    # Made before, hence closed after: a sync may still run when a test ends.
+    for served in {"store", "endless", "source"} & {*request.fixturenames}:
+        request.getfixturevalue(served)
     with contextlib.ExitStack() as stack:
 
         def make(store: GraphStore, registry: Any = None) -> httpx.Client:
@@ -52,7 +57,7 @@ def serving(config: InMemoryClient) -> Iterator[Callable[..., httpx.Client]]:
                 ending = threading.Event()
                 runner = SyncRunner(config, store, registry, ending)
                 loop = SyncLoop(runner, ending, make_log())
-                stack.callback(loop.stop)
+                stack.callback(until, loop.stop, 60)
                 loop.start()
             server = HttpServer(
                 build_app(Parts(config, service, store, runner, loop)),

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -132,7 +132,9 @@ class Neo4jStore:
         with self._replacing:
             self._closed = True
         self._watchdog.close()
-        self._driver.close()
+        # BufferError: a thread still writes on a connection, which cannot say farewell then. Its socket ends with it.
+        with suppress(BufferError):
+            self._driver.close()
 
     def _read_once(self, query: str, parameters: Parameters, deadline: float) -> list[Record]:
         # A limit of 0 would mean none.
