@@ -1,28 +1,36 @@
-"""Rows a second of a full sync, against a bare loop over the same rows with the same three statements.
+"""A full sync and a run over 1,000 changes, against a bare loop over the same rows with the same three statements.
 
 The floor reads pages with `sqlite3`, and writes each with the statements that merge students, classes and pairs, in
 one transaction: no checkpoint, no look at deleted or retaken rows, no comparison at the end. The sync is measured
 twice: its rows alone, which is what the floor does, and the whole run until the graph is known to equal the registry.
-Each gets an empty store. Run: `python benchmarks/sync_rows.py [--rows N] [--neo4j URI]`; password in NEO4J_PASSWORD.
+Each run has a process of its own, whose peak memory is printed, and begins with an empty store. On Neo4j a tenth of the
+rows come first: the server compiles meanwhile, and the memory of both sizes can be compared.
+
+Run: `python benchmarks/sync_rows.py [--rows N] [--batch N] [--neo4j URI]`; password in NEO4J_PASSWORD.
 """
 
 import argparse
+import multiprocessing
 import os
 import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ladybug
 import neo4j
+from sqlalchemy import select, update
 
 from kemudi.client.testing import InMemoryClient
 from kemudi.graph.generator import generate
 from kemudi.graph.queries import query
-from kemudi.graph.registry import Registry
+from kemudi.graph.registry import RIWAYAT_PENDIDIKAN, Registry
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
@@ -36,7 +44,9 @@ PAGE = (
     "JOIN mahasiswa m ON m.nim = h.nim JOIN kelas k ON k.kode = h.kode WHERE h.id > ? ORDER BY h.id LIMIT ?"
 )
 Steps = list[tuple[str, dict[str, Any]]]
-USER = "neo4j"
+USER: Final = "neo4j"
+CHANGES: Final = 1_000
+LEVELS: Final = (1, 2, 4)
 
 
 def batches(file: Path, size: int) -> Iterator[Steps]:
@@ -67,6 +77,23 @@ def batches(file: Path, size: int) -> Iterator[Steps]:
     connection.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of the sync in a process of its own.
+
+    Attributes:
+        copied: Seconds until the last row was in.
+        whole: Seconds until the run was over.
+        changes: Seconds of the run over some changes that followed.
+        peak: Bytes of memory that the process held at most, up to the end of both runs.
+    """
+
+    copied: float
+    whole: float
+    changes: float
+    peak: int
+
+
 def bare_ladybug(path: Path, file: Path, size: int) -> None:
     LadybugStore.prepare(store := LadybugStore(path))
     store.close()
@@ -81,8 +108,8 @@ def bare_ladybug(path: Path, file: Path, size: int) -> None:
     database.close()
 
 
-def bare_neo4j(uri: str, password: str, file: Path, size: int) -> None:
-    with neo4j.GraphDatabase.driver(uri, auth=(USER, password)) as driver, driver.session() as session:
+def bare_neo4j(uri: str, file: Path, size: int) -> None:
+    with server(uri) as driver, driver.session() as session:
         for steps in batches(file, size):
             with session.begin_transaction() as transaction:
                 for text, parameters in steps:
@@ -90,10 +117,29 @@ def bare_neo4j(uri: str, password: str, file: Path, size: int) -> None:
                 transaction.commit()
 
 
-def synced(store: GraphStore, dsn: str, size: int, parallelism: int) -> tuple[float, float]:
-    """Seconds until the last row was in, and until the run was over."""
-    settings = {"SYNC_BATCH_SIZE": size, "SYNC_PARALLELISM": parallelism}
-    registry = Registry(dsn)
+def emptied(uri: str) -> None:
+    with server(uri) as driver, driver.session() as session:
+        session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
+
+
+def server(uri: str) -> neo4j.Driver:
+    return neo4j.GraphDatabase.driver(uri, auth=(USER, os.environ["NEO4J_PASSWORD"]))
+
+
+def opened(where: str) -> GraphStore:
+    store: GraphStore
+    if "://" in where:
+        store = Neo4jStore(where, USER, Secret(os.environ["NEO4J_PASSWORD"]))
+    else:
+        store = LadybugStore(Path(where))
+    store.prepare()
+    return store
+
+
+def synced(where: str, file: Path, size: int, parallelism: int) -> Measured:
+    """A full run and one over changes. Raises AssertionError when the graph is not what the registry is then."""
+    settings = {"SYNC_BATCH_SIZE": size, "SYNC_PARALLELISM": parallelism, "SYNC_TIMEOUT": 86_400}
+    registry, store = Registry(f"sqlite:///{file}"), opened(where)
     runner = SyncRunner(InMemoryClient(settings, contracts=CONTRACTS), store, registry, threading.Event())
     seen: list[float] = []
 
@@ -103,68 +149,108 @@ def synced(store: GraphStore, dsn: str, size: int, parallelism: int) -> tuple[fl
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    began = time.perf_counter()
-    status = runner.run()
-    ended = time.perf_counter()
+    whole = timed(lambda: run(runner, full=True), began := time.perf_counter())
     watcher.join()
-    assert status.state == "done", status
+    change(registry)
+    changes = timed(lambda: run(runner, full=False), time.perf_counter())
+    peak = peak_bytes()
     found = verify(registry, store)
     assert found["equal"], found
+    store.close()
     registry.close()
-    return seen[0] - began, ended - began
+    return Measured(seen[0] - began, whole, changes, peak)
+
+
+def run(runner: SyncRunner, *, full: bool) -> None:
+    status = runner.run(full=full)
+    assert status.state == "done", status
+    assert status.rows_done == status.rows_total > 0
+
+
+def change(registry: Registry) -> None:
+    """Flag some live rows as deleted, all over the table, with their time."""
+    rows = RIWAYAT_PENDIDIKAN
+    with registry.engine.begin() as connection:
+        live = connection.scalars(select(rows.c.id).where(rows.c.deleted.is_(False))).all()
+        for key in live[:: len(live) // CHANGES][:CHANGES]:
+            connection.execute(
+                update(rows).where(rows.c.id == key).values(deleted=True, updated_at=datetime.now(UTC))
+            )
+
+
+def peak_bytes() -> int:
+    """Of this process since it began: VmHWM of proc_pid_status(5)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def timed(action: Callable[[], None], began: float) -> float:
+    action()
+    return time.perf_counter() - began
 
 
 def told(name: str, rows: int, seconds: float, floor: float | None = None) -> None:
-    against = f"   {seconds / floor:.2f} times the floor's time" if floor else ""
+    against = f"   {floor / seconds:.2f} of the floor's rate" if floor else ""
     print(f"  {name:<34}{rows / seconds:>9,.0f} rows/s{seconds:>8.1f} s{against}", flush=True)
 
 
 def compared(
-    rows: int, floor: Callable[[], None], sync: Callable[[int], tuple[float, float]], levels: list[int]
-) -> None:
-    began = time.perf_counter()
-    floor()
-    least = time.perf_counter() - began
+    rows: int, floor: Callable[[], None], sync: Callable[[int], Measured], levels: tuple[int, ...]
+) -> int:
+    """Print it all; the peak memory of the first level in bytes."""
+    least = timed(floor, time.perf_counter())
     told("bare loop", rows, least)
+    peaks: list[int] = []
     for level in levels:
-        copied, whole = sync(level)
-        told(f"sync, rows, parallelism {level}", rows, copied, least)
-        told(f"sync, whole run, parallelism {level}", rows, whole, least)
+        measured = sync(level)
+        told(f"sync, rows, parallelism {level}", rows, measured.copied, least)
+        told(f"sync, whole run, parallelism {level}", rows, measured.whole, least)
+        print(
+            f"  a run over {CHANGES:,} changes: {measured.changes:.2f} s; peak {measured.peak / 2**20:.0f} MiB"
+        )
+        peaks.append(measured.peak)
+    return peaks[0]
 
 
-def on_ladybug(folder: Path, file: Path, rows: int, size: int) -> None:
-    def sync(_level: int) -> tuple[float, float]:
-        store = LadybugStore(folder / "sync.lbdb")
-        store.prepare()
-        try:
-            return synced(store, f"sqlite:///{file}", size, 1)
-        finally:
-            store.close()
+def apart(where: str, file: Path, size: int, level: int) -> Measured:
+    """`synced` in a process of its own, on a copy of the registry: the runs change it."""
+    copy = file.with_suffix(".copy.db")
+    with sqlite3.connect(file) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(synced, (where, copy, size, level))
 
+
+def on_ladybug(folder: Path, rows: int, size: int) -> None:
+    file = made(folder, rows)
     print(f"ladybug {ladybug.__version__}, {rows:,} rows in batches of {size:,}")
-    compared(rows, lambda: bare_ladybug(folder / "bare.lbdb", file, size), sync, [1])
+    floor = partial(bare_ladybug, folder / "bare.lbdb", file, size)
+    compared(rows, floor, partial(apart, str(folder / "sync.lbdb"), file, size), (1,))
 
 
-def on_neo4j(uri: str, password: str, file: Path, rows: int, size: int) -> None:
-    def emptied() -> None:
-        with neo4j.GraphDatabase.driver(uri, auth=(USER, password)) as driver, driver.session() as session:
-            session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
+def on_neo4j(uri: str, folder: Path, rows: int, size: int) -> None:
+    opened(uri).close()
 
-    def sync(level: int) -> tuple[float, float]:
-        emptied()
-        store = Neo4jStore(uri, USER, Secret(password))
-        try:
-            return synced(store, f"sqlite:///{file}", size, level)
-        finally:
-            store.close()
+    def measured(rows: int, levels: tuple[int, ...]) -> int:
+        file = made(folder, rows)
 
-    store = Neo4jStore(uri, USER, Secret(password))
-    store.prepare()
-    store.close()
-    bare_neo4j(uri, password, file, 5 * size)  # a server that has just started compiles first
-    emptied()
-    print(f"neo4j, {rows:,} rows in batches of {size:,}")
-    compared(rows, lambda: bare_neo4j(uri, password, file, size), sync, [1, 4])
+        def sync(level: int) -> Measured:
+            emptied(uri)
+            return apart(uri, file, size, level)
+
+        emptied(uri)
+        print(f"neo4j, {rows:,} rows in batches of {size:,}")
+        return compared(rows, lambda: bare_neo4j(uri, file, size), sync, levels)
+
+    few = measured(rows // 10, (1,))
+    many = measured(rows, LEVELS)
+    print(f"peak memory grows by {(many - few) / 2**20:.0f} MiB from {rows // 10:,} to {rows:,} rows")
+
+
+def made(folder: Path, rows: int) -> Path:
+    file = folder / f"registry-{rows}.db"
+    generate(f"sqlite:///{file}", rows)
+    return file
 
 
 def main() -> None:
@@ -174,12 +260,10 @@ def main() -> None:
     parser.add_argument("--neo4j", metavar="URI", help="measure this one, and empty it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "registry.db"
-        generate(f"sqlite:///{file}", arguments.rows)
         if arguments.neo4j:
-            on_neo4j(arguments.neo4j, os.environ["NEO4J_PASSWORD"], file, arguments.rows, arguments.batch)
+            on_neo4j(arguments.neo4j, Path(name), arguments.rows, arguments.batch)
         else:
-            on_ladybug(Path(name), file, arguments.rows, arguments.batch)
+            on_ladybug(Path(name), arguments.rows, arguments.batch)
 
 
 if __name__ == "__main__":
