@@ -54,7 +54,7 @@ def test_after_a_run_the_graph_equals_the_registry(runner_of: Any, source: Any, 
         "pairs_in_registry": rows.registry.count_pairs(),
         "edges_in_graph": rows.registry.count_pairs(),
         "orphan_rows": 0,
-        "ranges": {"compared": 2, "unequal": 0},
+        "ranges": {"compared": 2, "unequal": 0, "named": []},
         "differences": 0,
         "named": [],
     }

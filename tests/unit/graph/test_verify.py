@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert
 from kemudi.graph.registry import KELAS, MAHASISWA, METADATA, RIWAYAT_PENDIDIKAN, Registry
 from kemudi.graph.stores.ladybug import LadybugStore
 from kemudi.graph.sync import verify as module
-from kemudi.graph.sync.verify import verify
+from kemudi.graph.sync.verify import Side, compare_students, verify
 
 MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
 STUDENTS = [f"nim-{number:03}" for number in range(100)]
@@ -92,7 +92,36 @@ def test_each_difference_is_named_once_in_many_ranges(registry: Registry, store:
         ),
         {"kind": "idle", "kode": "kode-25x"},
     ]
-    assert (found["differences"], found["ranges"]["unequal"]) == (5, 5)
+    # Six ranges: the class kode-zz makes its range unequal, and its pair is named with the student.
+    assert (found["differences"], found["ranges"]["unequal"]) == (5, 6)
+    assert found["equal"] is False
+
+
+def test_unequal_ranges_have_counts_and_checksums_of_both_sides(registry: Registry, store: Watched) -> None:
+    """Of the range with a missing pair; the others are not named."""
+    fill(store, PAIRS)
+    nim, kode = PAIRS[3]
+    store.write([("delete_pairs", {"pairs": [{"nim": nim, "kode": kode}]})])
+    (one,) = verify(registry, store)["ranges"]["named"]
+    assert one["of"] == "students"
+    assert one["after"] < nim <= one["until"]
+    mine, theirs = one["registry"], one["graph"]
+    assert (mine["nodes"], mine["pairs"]) == (theirs["nodes"], theirs["pairs"] + 1)
+    assert mine["checksum"] != theirs["checksum"]
+    fill(store, [PAIRS[3]])
+    again = compare_students(registry, store, one["after"])
+    assert again.registry == again.graph == Side(**mine)
+
+
+def test_another_name_is_another_checksum(registry: Registry, store: Watched) -> None:
+    """The counts are the same then."""
+    fill(store, PAIRS)
+    store.write([("merge_students", {"rows": [{"nim": PAIRS[0][0], "nama": "Another"}]})])
+    found = verify(registry, store)
+    assert found["named"] == [{"kind": "renamed", "nim": PAIRS[0][0]}]
+    (one,) = found["ranges"]["named"]
+    sides = one["registry"], one["graph"]
+    assert {name for name in sides[0] if sides[0][name] != sides[1][name]} == {"checksum"}
 
 
 @pytest.mark.parametrize("lost", ["graph", "registry"])

@@ -1,11 +1,16 @@
 """Compare the registry with the graph: students and their pairs range by range, then the classes.
 
-A range ends where either side has given its number of keys, so that no range is large, whichever side has lost much.
+A range is equal when its checksums are: SHA-256 over its nodes with their names, and its pairs. Otherwise what differs
+is found one by one. A range ends where either side has given its number of keys, so that no range is large, whichever
+side has lost much.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Self
+
+import orjson
 
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
@@ -19,40 +24,83 @@ Difference = dict[str, str]
 """Its `kind`, and the `nim` or the `kode` of a node or both of a pair."""
 
 
+Pair = tuple[str, str]
+"""Student and class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one side has in a range.
+
+    Attributes:
+        nodes: How many students or classes.
+        pairs: How many pairs of these students; 0 for classes.
+        checksum: 64 hexadecimal digits, the same for the same nodes, names and pairs.
+    """
+
+    nodes: int
+    pairs: int
+    checksum: str
+
+    @classmethod
+    def of(cls, nodes: dict[str, str], pairs: Sequence[Pair] = ()) -> Self:
+        """Of nodes, name by key, and of pairs."""
+        content = orjson.dumps([sorted(nodes.items()), sorted(pairs)])
+        return cls(len(nodes), len(pairs), hashlib.sha256(content).hexdigest())
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
     """One range of students or classes.
 
     Attributes:
-        differences: Pairs in order, then nodes in order; empty where both are equal.
-        until: The key that ends the range; None: it was the last.
+        of: Which of the two.
+        after: The key behind which it begins.
+        until: The key that ends it; None: it was the last.
+        registry: What the registry has.
+        graph: What the graph has.
+        differences: Pairs in order, then nodes in order; empty where both sides are equal.
     """
 
-    differences: tuple[Difference, ...]
+    of: Literal["students", "classes"]
+    after: str
     until: str | None
+    registry: Side
+    graph: Side
+    differences: tuple[Difference, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Without the differences, which are named for all ranges together."""
+        sides = {"registry": asdict(self.registry), "graph": asdict(self.graph)}
+        return {"of": self.of, "after": self.after, "until": self.until, **sides}
 
 
 def verify(registry: Registry, store: GraphStore) -> dict[str, Any]:
-    """Whether the graph equals the registry: counts, and at most a hundred differences by name.
+    """Whether the graph equals the registry: counts, and at most a hundred unequal ranges and differences by name.
 
     A difference is a pair that is `missing` or `extra` in the graph, or a student or class that was `renamed` since it
     was copied, or is `idle` in the graph, without a pair. `orphan_rows` counts rows that cannot be compared, since the
     registry lacks their student or class. One range at a time is in memory. Raises UnavailableError, GraphRefusedError.
     """
     named: list[Difference] = []
-    differences = compared = unequal = 0
+    unequal: list[dict[str, Any]] = []
+    differences = compared = unequal_ranges = 0
     for each in _ranges(registry, store):
         compared += 1
-        unequal += bool(each.differences)
+        if each.registry == each.graph:
+            continue
+        unequal_ranges += 1
+        if len(unequal) < _NAMED:
+            unequal.append(each.as_json())
         differences += len(each.differences)
         named += each.differences[: _NAMED - len(named)]
     in_registry, in_graph = registry.count_pairs(), store.read("counts", {})[0]["edges"]
     return {
-        "equal": not differences and in_registry == in_graph,  # the counts part when a pair is there twice
+        "equal": not unequal_ranges and in_registry == in_graph,  # the counts part when a pair is there twice
         "pairs_in_registry": in_registry,
         "edges_in_graph": in_graph,
         "orphan_rows": registry.count_orphans(),
-        "ranges": {"compared": compared, "unequal": unequal},
+        "ranges": {"compared": compared, "unequal": unequal_ranges, "named": unequal},
         "differences": differences,
         "named": named,
     }
@@ -70,29 +118,33 @@ def _ranges(registry: Registry, store: GraphStore) -> Iterator[Compared]:
 def compare_students(registry: Registry, store: GraphStore, after: str) -> Compared:
     """Compare at most some thousand students behind a nim, with their pairs. Raises as `verify`."""
     nodes, until = _nodes("students", "nim", registry.students_until, store, after, _STUDENTS_A_RANGE)
-    wanted = set(registry.edges(after, until))
+    names, wanted = registry.students_named(after, until), registry.edges(after, until)
     bounds = {"after": after, "until": until if until is not None else _END}
-    found = {
-        (record["nim"], kode)
-        for record in store.read("classes_by_student", bounds)
-        for kode in record["kodes"]
-    }
+    records = store.read("classes_by_student", bounds)
+    found = [(record["nim"], kode) for record in records for kode in record["kodes"]]
+    sides = Side.of(names, wanted), Side.of(nodes, found)
+    if sides[0] == sides[1]:
+        return Compared("students", after, until, *sides, ())
+    missing = {*wanted} - {*found}
     pairs = (
-        {"kind": "missing" if pair in wanted else "extra", "nim": pair[0], "kode": pair[1]}
-        for pair in sorted(wanted ^ found)
+        {"kind": "missing" if pair in missing else "extra", "nim": pair[0], "kode": pair[1]}
+        for pair in sorted({*wanted} ^ {*found})
     )
-    names, busy = registry.students_named(after, until), {nim for nim, _ in found}
-    return Compared((*pairs, *_differing("nim", nodes, names, busy)), until)
+    busy = {nim for nim, _ in found}
+    return Compared("students", after, until, *sides, (*pairs, *_differing("nim", nodes, names, busy)))
 
 
 def compare_classes(registry: Registry, store: GraphStore, after: str) -> Compared:
     """Compare at most some thousand classes behind a kode; their pairs are the students'. Raises as `verify`."""
     nodes, until = _nodes("classes", "kode", registry.classes_until, store, after, _CLASSES_A_RANGE)
     names = registry.classes_named(after, until)
+    sides = Side.of(names), Side.of(nodes)
+    if sides[0] == sides[1]:
+        return Compared("classes", after, until, *sides, ())
     unknown = [kode for kode in nodes if kode not in names]
     sizes = store.read("class_sizes", {"kodes": unknown}) if unknown else []
     busy = {record["kode"] for record in sizes if record["size"]}
-    return Compared(tuple(_differing("kode", nodes, names, busy)), until)
+    return Compared("classes", after, until, *sides, tuple(_differing("kode", nodes, names, busy)))
 
 
 def _nodes(
