@@ -171,7 +171,8 @@ def test_a_program_ends_without_closing(publisher, ending):
         "KEMUDI_VERIFY_KEY": str(publisher.verify_key),
         "KEMUDI_STATE_DIR": str(publisher.state),
     }
-    program = PROGRAM + ("" if ending == "return" else "import signal; signal.pause()\n")
+    # Not signal.pause(), which would sleep on if the signal came just before it.
+    program = PROGRAM + ("" if ending == "return" else "import time\nwhile True:\n    time.sleep(0.01)\n")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program],
         env=environ,
@@ -183,7 +184,10 @@ def test_a_program_ends_without_closing(publisher, ending):
     begun = time.monotonic()
     if ending == "interrupt":
         process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    try:
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()  # else it would answer in the store of the tests to come
     assert time.monotonic() - begun < 5
     assert "kemudi" not in errors
     assert publisher.store.acknowledgements() == []
