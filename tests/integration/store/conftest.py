@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -58,13 +59,13 @@ def make_store() -> Iterator[Callable[..., RedisStore]]:
 
 @pytest.fixture
 def spawn(tmp_path: Path, signing: SigningKey) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the publishing program, with a failpoint or without; killed after the test."""
+    """Start the publishing program, with a failpoint or without; ended after the test. One that hangs says where."""
     started: list[subprocess.Popen[str]] = []
 
     def start(url: str, rounds: int, failpoint: str = "") -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, str(PROGRAM), url, str(tmp_path / "signing-key"), str(rounds)],
-            env={**os.environ, "KEMUDI_FAILPOINT": failpoint},
+            env={**os.environ, "KEMUDI_FAILPOINT": failpoint, "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -74,6 +75,10 @@ def spawn(tmp_path: Path, signing: SigningKey) -> Iterator[Callable[..., subproc
 
     yield start
     for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGABRT)
+            with suppress(subprocess.TimeoutExpired):
+                print(process.communicate(timeout=5)[1])
         process.kill()
         process.communicate()
 
