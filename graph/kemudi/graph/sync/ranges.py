@@ -7,7 +7,6 @@ While the graph writes one batch the registry is read for the next.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
@@ -15,6 +14,7 @@ from typing import Protocol, TypeVar
 from kemudi.graph.errors import GraphMovedError
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import Step
+from kemudi.graph.sync.ahead import Ahead
 from kemudi.graph.sync.batch import steps_for
 from kemudi.graph.sync.checkpoint import Checkpoints, Range
 from kemudi.graph.sync.lease import Fence
@@ -71,8 +71,7 @@ def copy_range(part: Range, fence: Fence, registry: Registry, pace: Pace) -> Ran
     raise when trying again did not help.
     """
     part = pace.tried(partial(Checkpoints(fence.store).range, part))
-    with ThreadPoolExecutor(1, thread_name_prefix=f"sync-read-{part.name}") as reader:
-        pages = _Pages(registry, reader)
+    with Ahead(partial(_read_page, registry), f"sync-read-{part.name}") as pages:
         while part.after_id < part.until_id:
             size = pace.size()
             failpoint("sync.before-batch")
@@ -100,40 +99,21 @@ class _Page:
     further: Range
 
 
-class _Pages:
-    """The pages of one range, each read while the graph writes the one before it."""
-
-    def __init__(self, registry: Registry, reader: ThreadPoolExecutor) -> None:
-        self._registry = registry
-        self._reader = reader
-        self._wanted: tuple[Range, int] | None = None
-        self._ahead: Future[_Page] | None = None
-
-    def take(self, part: Range, size: int) -> _Page:
-        """The page behind `part`. Read now if another was expected, or reading ahead failed: then this says why."""
-        ahead, expected = self._ahead, self._wanted == (part, size)
-        self._ahead = self._wanted = None
-        if ahead is not None:
-            error = ahead.exception()
-            if expected and error is None:
-                return ahead.result()
-        return self._read(part, size)
-
-    def expect(self, part: Range, size: int) -> None:
-        """Begin to read the page behind `part`."""
-        if part.after_id < part.until_id:
-            self._wanted = (part, size)
-            self._ahead = self._reader.submit(self._read, part, size)
-
-    def _read(self, part: Range, size: int) -> _Page:
-        page = self._registry.page(part.after_id, size, part.until_id)
-        further = part.reached(page[-1].id if len(page) == size else part.until_id)
-        return _Page(len(page), steps_for(page, self._registry), further)
+_Place = tuple[Range, int]
+"""Where a page begins, and how many rows it shall have."""
 
 
-def _copy_page(part: Range, size: int, fence: Fence, pages: _Pages) -> tuple[Range, int]:
-    page = pages.take(part, size)
-    pages.expect(page.further, size)
+def _read_page(registry: Registry, place: _Place) -> _Page:
+    part, size = place
+    page = registry.page(part.after_id, size, part.until_id)
+    further = part.reached(page[-1].id if len(page) == size else part.until_id)
+    return _Page(len(page), steps_for(page, registry), further)
+
+
+def _copy_page(part: Range, size: int, fence: Fence, pages: Ahead[_Place, _Page]) -> tuple[Range, int]:
+    page = pages.take((part, size))
+    if page.further.after_id < part.until_id:
+        pages.expect((page.further, size))
     fence.move(page.steps, part, page.further)
     return page.further, page.rows
 

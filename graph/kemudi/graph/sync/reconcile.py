@@ -1,10 +1,12 @@
 """What no page of rows shows: rows that vanished, and rows that changed behind the cursor."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
+from kemudi.graph.sync.ahead import Ahead
 
 Pair = tuple[str, str]
 """Student and class."""
@@ -28,12 +30,31 @@ class Unequal:
     until: str | None
 
 
-def unequal(registry: Registry, store: GraphStore, after: str) -> Unequal:
-    """Compare some thousand students behind a nim. Raises UnavailableError, GraphRefusedError."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The pairs of a range of students that the registry has, and the nim that ends it as in `Unequal`."""
+
+    pairs: frozenset[Pair]
+    until: str | None
+
+
+def wanted_from(registry: Registry) -> Ahead[str, Wanted]:
+    """Reads the registry's side of a range behind a nim; of the next one while the graph is asked for this one."""
+    return Ahead(partial(_read_wanted, registry), "sync-reconcile")
+
+
+def _read_wanted(registry: Registry, after: str) -> Wanted:
     until = registry.students_until(after, _STUDENTS)
-    wanted = frozenset(registry.edges(after, until))
+    return Wanted(frozenset(registry.edges(after, until)), until)
+
+
+def unequal(registry: Ahead[str, Wanted], store: GraphStore, after: str) -> Unequal:
+    """Compare some thousand students behind a nim. Raises UnavailableError, GraphRefusedError."""
+    wanted = registry.take(after)
+    if wanted.until is not None:
+        registry.expect(wanted.until)
     records = store.read(
-        "classes_by_student", {"after": after, "until": until if until is not None else _END}
+        "classes_by_student", {"after": after, "until": wanted.until if wanted.until is not None else _END}
     )
     found = frozenset((record["nim"], kode) for record in records for kode in record["kodes"])
-    return Unequal(wanted - found, found - wanted, until)
+    return Unequal(wanted.pairs - found, found - wanted.pairs, wanted.until)

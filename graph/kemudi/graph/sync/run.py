@@ -13,7 +13,7 @@ from kemudi.graph.sync.checkpoint import Checkpoints, Position, Range, finish, n
 from kemudi.graph.sync.copying import Copier, Progress, Threads
 from kemudi.graph.sync.gate import Config, Gate
 from kemudi.graph.sync.lease import Lease
-from kemudi.graph.sync.reconcile import Unequal, unequal
+from kemudi.graph.sync.reconcile import Unequal, unequal, wanted_from
 from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.status import StatusBoard
 from kemudi.graph.sync.watermark import Watermark
@@ -128,12 +128,13 @@ class SyncRun:
         failpoint("sync.before-reconcile")
         self._board.update(phase="reconcile")
         after: str | None = ""
-        while after is not None:
-            self._gate.pass_through()
-            found = self._tried(partial(unequal, self._registry, self._store, after))
-            if found.missing or found.extra:
-                self._tried(partial(self._repair, found))
-            after = found.until
+        with wanted_from(self._registry) as wanted:
+            while after is not None:
+                self._gate.pass_through()
+                found = self._tried(partial(unequal, wanted, self._store, after))
+                if found.missing or found.extra:
+                    self._tried(partial(self._repair, found))
+                after = found.until
         failpoint("sync.before-prune")
         self._board.update(phase="prune")
         prune = [("delete_idle_students", {}), ("delete_idle_classes", {}), BUMP]
