@@ -153,6 +153,8 @@ def test_multiprocessing_with_fork(publisher, open_client, wait_until):
 
 
 PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 import kemudi.client
 config = kemudi.client.connect()
 config.prepare("*", lambda values: __import__("time").sleep(60))
