@@ -19,15 +19,18 @@ _POLL_SECONDS: Final = 0.2
 _VERIFY_SECONDS: Final = 3600.0
 
 
-def run_here(registry: str, mapping: Path | None, console: Console) -> dict[str, Any]:
-    """Sync from `registry` into the Neo4j of the settings, in this process. Returns the last status."""
+def run_here(registry: str, mapping: Path | None, dask: str | None, console: Console) -> dict[str, Any]:
+    """Sync from `registry` into the Neo4j of the settings, in this process. Returns the last status.
+
+    With `dask`, the address of a scheduler, its workers copy the rows.
+    """
     from kemudi.graph.runtime import run_sync_once
 
     names = names_of(mapping)
     harden()
     with _progress(console) as progress:
         task = progress.add_task("sync", total=None, rate="")
-        return run_sync_once(registry, lambda status: _show(progress, task, status), names=names)
+        return run_sync_once(registry, lambda status: _show(progress, task, status), names=names, dask=dask)
 
 
 def verify_here(registry: str, mapping: Path | None, console: Console) -> dict[str, Any]:

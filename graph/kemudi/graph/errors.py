@@ -11,6 +11,7 @@
     │   ├── GraphMovedError        what a write was made for is not so any more; nothing was written
     │   ├── LeaseHeldError         another process runs the sync
     │   └── LeaseLostError         another process took the sync over; nothing was written
+    ├── TaskFailedError            a range could not be copied elsewhere
     ├── RefusedError
     │   └── GraphRefusedError      the store refuses it; a retry does not help HTTP 500 graph-refused
     └── UnavailableError
@@ -72,6 +73,10 @@ class LeaseLostError(ConflictError):
             f"this sync lost its lease and wrote nothing more; it went to {holder or 'another, which is over'}",
             hint="Run it again once the other one has ended; the checkpoint is kept.",
         )
+
+
+class TaskFailedError(KemudiError):
+    """A range could not be copied by the worker that was given it. Made of plain text, for it travels."""
 
 
 class GraphRefusedError(RefusedError):

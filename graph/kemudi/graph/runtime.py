@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,22 +19,22 @@ from kemudi.graph.cache import (
     ResultCache,
     asked_for,
 )
-from kemudi.graph.errors import GraphUnavailableError
 from kemudi.graph.http import Parts, build_app
 from kemudi.graph.mapping import Names
 from kemudi.graph.metrics import Metrics
+from kemudi.graph.opening import open_store, sync_parts
 from kemudi.graph.rates import RateLimiter
 from kemudi.graph.registry import Registry
 from kemudi.graph.service import GraphService
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
-from kemudi.graph.stores.neo4j import Neo4jStore
+from kemudi.graph.sync.copying import Copier
 from kemudi.graph.sync.loop import SyncLoop
 from kemudi.graph.sync.runner import SyncRunner
 from kemudi.graph.sync.verify import verify
 from kemudi.graph.tracing import TracedCache, TracedStore, tracing_from
-from kemudi.schema.errors import KemudiError, RefusedError
+from kemudi.schema.errors import KemudiError, UsageError
 from kemudi.web.logs import make_log
 from kemudi.web.process import ends_on_signals, serve_until
 from kemudi.web.server import HttpServer, listen
@@ -108,16 +108,21 @@ def serve(
 
 
 def run_sync_once(
-    registry_dsn: str, on_progress: Callable[[Mapping[str, Any]], None], *, names: Names | None = None
+    registry_dsn: str,
+    on_progress: Callable[[Mapping[str, Any]], None],
+    *,
+    names: Names | None = None,
+    dask: str | None = None,
 ) -> dict[str, Any]:
     """Run one full sync from a registry into the Neo4j of the settings. Returns its last status.
 
-    `on_progress` gets the status some times a second; `names` are those of the registry's tables and columns. Raises
-    LeaseHeldError while another process syncs into this graph, KemudiError when a part cannot start.
+    `on_progress` gets the status some times a second; `names` are those of the registry's tables and columns; `dask` is
+    the address of a scheduler whose workers copy the rows. Raises LeaseHeldError while another process syncs into this
+    graph, KemudiError when a part cannot start.
     """
     ending = threading.Event()
-    with _sync_parts(registry_dsn, names) as (config, store, registry):
-        runner = SyncRunner(config, store, registry, ending)
+    with sync_parts(registry_dsn, names) as (config, store, registry):
+        runner = SyncRunner(config, store, registry, ending, copier=_cluster(dask, names))
         runner.learn_last_success()
         worker = threading.Thread(target=runner.run, name="sync")
         worker.start()
@@ -133,34 +138,20 @@ def run_sync_once(
         return runner.status.as_json()
 
 
+def _cluster(address: str | None, names: Names | None) -> Copier | None:
+    if address is None:
+        return None
+    try:
+        from kemudi.graph.cluster import Cluster
+    except ImportError as error:
+        raise UsageError("Dask is not installed here", hint="pip install 'kemudi[dask]'") from error
+    return Cluster(address, names)
+
+
 def verify_once(registry_dsn: str, *, names: Names | None = None) -> dict[str, Any]:
     """Compare a registry with the Neo4j of the settings, as `kemudi.graph.sync.verify` says. Raises KemudiError."""
-    with _sync_parts(registry_dsn, names) as (_, store, registry):
+    with sync_parts(registry_dsn, names) as (_, store, registry):
         return verify(registry, store)
-
-
-@contextmanager
-def _sync_parts(registry_dsn: str, names: Names | None) -> Iterator[tuple[Any, GraphStore, Registry]]:
-    with ExitStack() as stack:
-        config = stack.enter_context(kemudi.client.connect(service="sync", contracts=CONTRACTS))
-        store = open_store(config, None)
-        stack.callback(store.close)
-        store.prepare()
-        registry = Registry(registry_dsn, names)
-        stack.callback(registry.close)
-        yield config, store, registry
-
-
-def open_store(config: Any, ladybug: Path | None) -> GraphStore:  # a client
-    """The embedded store in a file, or the Neo4j that the settings name, not yet asked for anything.
-
-    With Neo4j a changed address is tried before it is accepted: a server that does not answer refuses the change.
-    """
-    if ladybug is not None:
-        return LadybugStore(ladybug)
-    store = _neo4j(config.category("neo4j"))
-    config.prepare("neo4j", _answers)
-    return store
 
 
 class _Preparation:
@@ -254,23 +245,3 @@ def _cache_and_limiter(version: DataVersion, redis_url: str | None) -> tuple[Res
         return MemoryCache(version), RateLimiter()
     env = os.environ.get("KEMUDI_ENV", "default")
     return RedisCache.connect(redis_url, env, version), RateLimiter.connect(redis_url, env)
-
-
-def _neo4j(settings: Mapping[str, Any]) -> Neo4jStore:
-    password = settings.get("NEO4J_PASSWORD")
-    if password is None:
-        raise RefusedError(
-            "NEO4J_PASSWORD is not set", hint="Seal it: kemudi secret set NEO4J_PASSWORD --layer ENV"
-        )
-    return Neo4jStore(settings["NEO4J_URI"], settings["NEO4J_USER"], password)
-
-
-def _answers(settings: Mapping[str, Any]) -> None:
-    """The check of `config.prepare`: open the new address and ping it. Raises when it does not answer."""
-    store = _neo4j(settings)
-    try:
-        store.ping()
-    except GraphUnavailableError as error:
-        raise GraphUnavailableError(f"{settings['NEO4J_URI']}: {error}") from error
-    finally:
-        store.close()

@@ -12,7 +12,7 @@ from kemudi.cli.keys import make_keys
 from kemudi.cli.sealing import reseal, write_recipients
 from kemudi.cli.workspace import open_workspace
 from kemudi.client import SecretUnreadableError
-from kemudi.graph.runtime import open_store
+from kemudi.graph.opening import open_store
 from kemudi.store.sealing import KeysetBundle
 
 EXAMPLE = Path(__file__).parents[3] / "config-repo"

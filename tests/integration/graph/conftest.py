@@ -20,7 +20,14 @@ from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.stores.ladybug import LadybugStore
 from kemudi.graph.stores.neo4j import Neo4jStore
+from kemudi.schema.generation import Generation
 from kemudi.schema.secret import Secret
+from kemudi.store.manifest import Manifest
+from kemudi.store.redis import RedisStore
+from kemudi.store.sealing import KeysetBundle, Sealer
+from kemudi.store.signing import SigningKey
+from kemudi.store.snapshot import Category, digest_of, encode_category
+from kemudi.store.values import LogEntry, utc_text
 
 CHILD = """
 import json, os, sys, threading, traceback
@@ -241,6 +248,97 @@ class Source:
         """A row vanishes without a trace."""
         with self.registry.engine.begin() as connection:
             connection.execute(delete(RIWAYAT_PENDIDIKAN).where(RIWAYAT_PENDIDIKAN.c.id == key))
+
+
+OWNERS = {key: name for name, model in CONTRACTS.items() for key in model.model_fields}
+
+
+class Settings:
+    """Publishes signed snapshots as the daemon does; each call changes some settings."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._store = RedisStore(url, "dev")
+        self._key = SigningKey.generate()
+        self._keysets = KeysetBundle.generate(tuple(CONTRACTS))
+        self._values: dict[str, Any] = {}
+        self._depth = 0
+        self._epoch = 0
+        verify, keyset = folder / "verify.pem", folder / "keyset.json"
+        self._key.verify_keys().save(verify)
+        self._keysets.save(keyset)
+        self.env = {
+            "KEMUDI_ENV": "dev",
+            "KEMUDI_REDIS_URL": url,
+            "KEMUDI_VERIFY_KEY": str(verify),
+            "KEMUDI_KEYSET": str(keyset),
+            "KEMUDI_STATE_DIR": str(folder / "state"),
+        }
+
+    def publish(self, **values: Any) -> str:
+        """The next revision."""
+        self._depth += 1
+        self._values |= values
+        revision = f"{self._depth:040x}"
+        sealer = Sealer(self._keysets, repo_id="r", env="dev")
+        blobs = {name: encode_category(self._category(name), sealer) for name in CONTRACTS}
+        staged = {digest_of(blob): blob for parts in blobs.values() for blob in parts}
+        manifest = Manifest(
+            repo_id="r",
+            env="dev",
+            generation=Generation(0, self._depth, 0),
+            epoch=self._epoch,
+            revision=revision,
+            author="An Author <author@example.org>",
+            committed_at=utc_text(),
+            applied_at=utc_text(),
+            categories={name: tuple(digest_of(blob) for blob in parts) for name, parts in blobs.items()},
+            settings=len(OWNERS),
+        )
+        lease = self._store.acquire_lease("test", 30, after_epoch=self._epoch)
+        assert lease is not None
+        self._epoch = lease.epoch
+        entry = LogEntry("applied", revision, str(manifest.generation), utc_text())
+        try:
+            self._store.stage(staged)
+            self._store.publish(lease, manifest.sign(self._key), tuple(staged), entry, self._store.current())
+        finally:
+            self._store.release(lease)
+        return revision
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of a process that reads these settings."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")}
+        return others | self.env | more
+
+    def acknowledgements(self) -> list[Any]:
+        return self._store.acknowledgements()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _category(self, name: str) -> Category:
+        mine = {key: value for key, value in self._values.items() if OWNERS[key] == name}
+        defaults = {
+            key: field.default
+            for key, field in CONTRACTS[name].model_fields.items()
+            if key not in mine and not field.is_required() and key != "NEO4J_PASSWORD"
+        }
+        restart = {"NEO4J_URI", "NEO4J_USER", "NEO4J_PASSWORD", "NEO4J_ENABLE_SYNC"}
+        return Category(
+            name=name,
+            values={key: value for key, value in mine.items() if not isinstance(value, Secret)},
+            defaults=defaults,
+            secrets={key: ("string", value) for key, value in mine.items() if isinstance(value, Secret)},
+            restart=frozenset(restart & {key for key, owner in OWNERS.items() if owner == name}),
+        )
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Iterator[Settings]:
+    made = Settings(redis_url, tmp_path)
+    made.publish(CACHE_TTL=5, API_RATE_LIMIT=100_000)
+    yield made
+    made.close()
 
 
 @pytest.fixture

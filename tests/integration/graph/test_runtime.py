@@ -1,29 +1,20 @@
 """The services as processes: settings from a real Redis steer them, signals end them, nothing is left behind."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.ladybug import LadybugStore
-from kemudi.schema.generation import Generation
 from kemudi.schema.secret import Secret
-from kemudi.store.manifest import Manifest
-from kemudi.store.redis import RedisStore
-from kemudi.store.sealing import KeysetBundle, Sealer
-from kemudi.store.signing import SigningKey
-from kemudi.store.snapshot import Category, digest_of, encode_category
-from kemudi.store.values import LogEntry, utc_text
 
 SERVE = """
 import os, sys
@@ -41,106 +32,18 @@ seen = []
 status = run_sync_once(sys.argv[1], lambda status: seen.append(status["state"]))
 print(json.dumps(status | {"seen": len(seen)}))
 """
-OWNERS = {key: name for name, model in CONTRACTS.items() for key in model.model_fields}
-
-
-class Settings:
-    """Publishes signed snapshots as the daemon does; each call changes some settings."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self._store = RedisStore(url, "dev")
-        self._key = SigningKey.generate()
-        self._keysets = KeysetBundle.generate(tuple(CONTRACTS))
-        self._values: dict[str, Any] = {}
-        self._depth = 0
-        self._epoch = 0
-        verify, keyset = folder / "verify.pem", folder / "keyset.json"
-        self._key.verify_keys().save(verify)
-        self._keysets.save(keyset)
-        self.env = {
-            "KEMUDI_ENV": "dev",
-            "KEMUDI_REDIS_URL": url,
-            "KEMUDI_VERIFY_KEY": str(verify),
-            "KEMUDI_KEYSET": str(keyset),
-            "KEMUDI_STATE_DIR": str(folder / "state"),
-        }
-
-    def publish(self, **values: Any) -> str:
-        """The next revision."""
-        self._depth += 1
-        self._values |= values
-        revision = f"{self._depth:040x}"
-        sealer = Sealer(self._keysets, repo_id="r", env="dev")
-        blobs = {name: encode_category(self._category(name), sealer) for name in CONTRACTS}
-        staged = {digest_of(blob): blob for parts in blobs.values() for blob in parts}
-        manifest = Manifest(
-            repo_id="r",
-            env="dev",
-            generation=Generation(0, self._depth, 0),
-            epoch=self._epoch,
-            revision=revision,
-            author="An Author <author@example.org>",
-            committed_at=utc_text(),
-            applied_at=utc_text(),
-            categories={name: tuple(digest_of(blob) for blob in parts) for name, parts in blobs.items()},
-            settings=len(OWNERS),
-        )
-        lease = self._store.acquire_lease("test", 30, after_epoch=self._epoch)
-        assert lease is not None
-        self._epoch = lease.epoch
-        entry = LogEntry("applied", revision, str(manifest.generation), utc_text())
-        try:
-            self._store.stage(staged)
-            self._store.publish(lease, manifest.sign(self._key), tuple(staged), entry, self._store.current())
-        finally:
-            self._store.release(lease)
-        return revision
-
-    def acknowledgements(self) -> list[Any]:
-        return self._store.acknowledgements()
-
-    def close(self) -> None:
-        self._store.close()
-
-    def _category(self, name: str) -> Category:
-        mine = {key: value for key, value in self._values.items() if OWNERS[key] == name}
-        defaults = {
-            key: field.default
-            for key, field in CONTRACTS[name].model_fields.items()
-            if key not in mine and not field.is_required() and key != "NEO4J_PASSWORD"
-        }
-        restart = {"NEO4J_URI", "NEO4J_USER", "NEO4J_PASSWORD", "NEO4J_ENABLE_SYNC"}
-        return Category(
-            name=name,
-            values={key: value for key, value in mine.items() if not isinstance(value, Secret)},
-            defaults=defaults,
-            secrets={key: ("string", value) for key, value in mine.items() if isinstance(value, Secret)},
-            restart=frozenset(restart & {key for key, owner in OWNERS.items() if owner == name}),
-        )
-
-
-@pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> Iterator[Settings]:
-    made = Settings(redis_url, tmp_path)
-    made.publish(CACHE_TTL=5, API_RATE_LIMIT=100_000)
-    yield made
-    made.close()
-
-
-def environment(more: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")} | dict(more)
 
 
 class Service:
     """A running graph service."""
 
-    def __init__(self, settings: Settings, file: str, dsn: str, **env: str) -> None:
+    def __init__(self, settings: Any, file: str, dsn: str, **env: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE, file, dsn, str(port)],
-            env=environment(settings.env | env),
+            env=settings.environment(**env),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -179,7 +82,7 @@ class Service:
 
 
 @pytest.fixture
-def started(settings: Settings) -> Iterator[Callable[..., Service]]:
+def started(settings: Any) -> Iterator[Callable[..., Service]]:
     services: list[Service] = []
 
     def start(file: str, dsn: str, **env: str) -> Service:
@@ -197,7 +100,7 @@ def synced(service: Service) -> bool:
 
 
 def test_settings_steer_both_services_while_they_run(
-    started: Any, settings: Settings, source: Any, place: Any, until: Any
+    started: Any, settings: Any, source: Any, place: Any, until: Any
 ) -> None:
     """Limit, kill switch and pause are obeyed without a restart; a change of the registry arrives by itself."""
     rows = source(1_000)
@@ -240,7 +143,7 @@ def test_settings_steer_both_services_while_they_run(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_of_a_batch_ends_the_process_soon(
-    started: Any, settings: Settings, source: Any, tmp_path: Path, until: Any, number: int
+    started: Any, settings: Any, source: Any, tmp_path: Path, until: Any, number: int
 ) -> None:
     """Even one batch of many rows is rolled back rather than waited for, and the next process begins it again."""
     rows, file = source(60_000), str(tmp_path / "graph.lbdb")
@@ -258,7 +161,7 @@ def test_a_signal_in_the_middle_of_a_batch_ends_the_process_soon(
 
 
 def test_the_cache_in_redis_is_shared_and_may_go(
-    started: Any, settings: Settings, source: Any, tmp_path: Path, until: Any, own_redis: Any
+    started: Any, settings: Any, source: Any, tmp_path: Path, until: Any, own_redis: Any
 ) -> None:
     """With a Redis of its own: answers are kept there, and its end fails no request."""
     service = started(str(tmp_path / "graph.lbdb"), source(300).dsn, KEMUDI_GRAPH_REDIS_URL=own_redis.url)
@@ -276,7 +179,7 @@ def test_the_cache_in_redis_is_shared_and_may_go(
 
 
 def test_a_taken_port_and_a_taken_file_are_named(
-    started: Any, settings: Settings, source: Any, tmp_path: Path, until: Any
+    started: Any, settings: Any, source: Any, tmp_path: Path, until: Any
 ) -> None:
     """The second process ends and says why."""
     file = str(tmp_path / "graph.lbdb")
@@ -290,7 +193,7 @@ def test_a_taken_port_and_a_taken_file_are_named(
 @pytest.mark.neo4j
 @pytest.mark.xdist_group("neo4j")
 def test_a_new_address_is_tried_before_it_is_accepted(
-    started: Any, settings: Settings, neo4j_server: Any, until: Any
+    started: Any, settings: Any, neo4j_server: Any, until: Any
 ) -> None:
     """A NEO4J_URI where nothing answers is refused with its reason, and the old settings stay."""
     good = settings.publish(
@@ -314,7 +217,7 @@ def test_a_new_address_is_tried_before_it_is_accepted(
 @pytest.mark.neo4j
 @pytest.mark.xdist_group("neo4j")
 def test_an_accepted_address_holds_after_a_restart_and_is_reported_until_then(
-    started: Any, settings: Settings, neo4j_server: Any, until: Any
+    started: Any, settings: Any, neo4j_server: Any, until: Any
 ) -> None:
     """`neo4j://` instead of `bolt://`: pending while the process runs on, served by the next one, which routes."""
     settings.publish(NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password))
@@ -335,7 +238,7 @@ def test_an_accepted_address_holds_after_a_restart_and_is_reported_until_then(
 @pytest.mark.neo4j
 @pytest.mark.xdist_group("neo4j")
 def test_the_service_starts_before_neo4j_does(
-    started: Any, settings: Settings, neo4j_server: Any, source: Any, until: Any
+    started: Any, settings: Any, neo4j_server: Any, source: Any, until: Any
 ) -> None:
     """Not ready, with a reason, and answering 503; then the sync runs and it is ready, without a restart."""
     settings.publish(NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password))
@@ -353,14 +256,14 @@ def test_the_service_starts_before_neo4j_does(
 
 @pytest.mark.neo4j
 @pytest.mark.xdist_group("neo4j")
-def test_one_sync_in_a_process_of_its_own(settings: Settings, neo4j_server: Any, source: Any) -> None:
+def test_one_sync_in_a_process_of_its_own(settings: Any, neo4j_server: Any, source: Any) -> None:
     """`run_sync_once`: progress while it runs, the last status at the end."""
     settings.publish(
         NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password), SYNC_PARALLELISM=2
     )
     done = subprocess.run(
         [sys.executable, "-c", ONCE, source(3_000).dsn],
-        env=environment(settings.env),
+        env=settings.environment(),
         capture_output=True,
         text=True,
         timeout=90,
@@ -375,7 +278,7 @@ def test_one_sync_in_a_process_of_its_own(settings: Settings, neo4j_server: Any,
 @pytest.mark.neo4j
 @pytest.mark.xdist_group("neo4j")
 def test_the_command_line_reads_a_registry_with_names_of_its_own(
-    settings: Settings, neo4j_server: Any, source: Any, tmp_path: Path
+    settings: Any, neo4j_server: Any, source: Any, tmp_path: Path
 ) -> None:
     """`sync run` and `sync verify` with --mapping, here and into Neo4j; a mapping that is none is refused by line."""
     settings.publish(NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password))
@@ -389,7 +292,7 @@ def test_the_command_line_reads_a_registry_with_names_of_its_own(
     def sync(command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "kemudi.cli", "sync", command, "--registry", registry.dsn, *arguments],
-            env=environment(settings.env),
+            env=settings.environment(),
             capture_output=True,
             text=True,
             timeout=90,
@@ -419,14 +322,14 @@ def test_the_command_line_reads_a_registry_with_names_of_its_own(
 @pytest.mark.xdist_group("neo4j")
 @pytest.mark.timeout(240)
 def test_a_second_sync_run_names_the_first_and_ends(
-    settings: Settings, neo4j_server: Any, source: Any, until: Callable[..., Any]
+    settings: Any, neo4j_server: Any, source: Any, until: Callable[..., Any]
 ) -> None:
     """`sync run` in two processes: the second exits with 4 while the first lives, which goes on to its end."""
     settings.publish(
         NEO4J_URI=neo4j_server.uri, NEO4J_PASSWORD=Secret(neo4j_server.password), SYNC_PAUSED=True
     )
     argv = [sys.executable, "-m", "kemudi.cli", "sync", "run", "--registry", source(300).dsn]
-    env = environment(settings.env)
+    env = settings.environment()
 
     def holder() -> str:
         return str(neo4j_server.run("MATCH (l:SyncLease) RETURN l.holder AS holder"))

@@ -13,7 +13,7 @@ from kemudi.graph.sync.retry import retried
 from kemudi.graph.sync.status import StatusBoard
 
 _LOOK_SECONDS: Final = 0.1
-_BATCHES: Final = 10
+BATCHES: Final = 10
 """A range of fewer batches is not worth one of its own."""
 
 T = TypeVar("T")
@@ -50,10 +50,13 @@ class Progress:
         """SYNC_BATCH_SIZE, once the next batch may begin. Raises StoppedError."""
         return self._gate.pass_through()
 
+    def attempts(self) -> int:
+        """SYNC_RETRY_ATTEMPTS."""
+        return int(self._config["SYNC_RETRY_ATTEMPTS"])
+
     def tried(self, action: Callable[[], T]) -> T:
-        """See `retried`, as often as SYNC_RETRY_ATTEMPTS says."""
-        attempts = lambda: int(self._config["SYNC_RETRY_ATTEMPTS"])  # noqa: E731  # read anew at each failure
-        return retried(action, attempts, self._ending, self._board.note)
+        """See `retried`."""
+        return retried(action, self.attempts, self._ending, self._board.note)
 
     def copied(self, part: Range, rows: int) -> None:
         """A batch is in the graph."""
@@ -99,7 +102,7 @@ class Threads:
 
     def parts(self, rows: int, batch_size: int) -> int:
         """As many as may ever run at once: SYNC_PARALLELISM may rise in the middle of a run."""
-        return max(1, min(self._most, rows // (_BATCHES * batch_size)))
+        return max(1, min(self._most, rows // (BATCHES * batch_size)))
 
     def copy(self, fence: Fence, progress: Progress) -> None:
         """See `Copier`."""

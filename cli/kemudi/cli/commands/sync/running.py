@@ -32,20 +32,30 @@ def _registry_option(help_: str) -> Callable[[Command], Command]:
 @click.command("run")
 @_registry_option("Run here, from this database into Neo4j.")
 @mapping_option
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="With --registry: have the rows copied by the workers of the Dask scheduler at tcp://HOST:PORT.",
+)
 @_graph_url_option
 @json_option
-def run_command(registry: str | None, mapping: Path | None, graph_url: str, as_json: bool) -> None:
+def run_command(
+    registry: str | None, mapping: Path | None, dask: str | None, graph_url: str, as_json: bool
+) -> None:
     """Bring the graph up to the registry.
 
     With --registry the sync runs in this process, into the Neo4j that the settings name. Without it the process that
     owns the graph is asked to run it, which is the only way with the embedded store. Exit code 1: it stopped at its
     time limit or failed; the checkpoint is kept, and the next run goes on from there.
+
+    With --dask this process plans, obeys the settings and compares at the end; the workers of a Dask cluster copy. They
+    are started with KEMUDI_REGISTRY and the variables of the client, as this process is.
     """
     from kemudi.cli.sync_runs import run_here, run_there
 
-    _require_registry(registry, mapping)
+    _require_registry(registry, mapping, dask)
     console = error_console()
-    status = run_here(registry, mapping, console) if registry else run_there(graph_url, console)
+    status = run_here(registry, mapping, dask, console) if registry else run_there(graph_url, console)
     if as_json:
         print_json(status)
     else:
@@ -94,8 +104,12 @@ def status_command(graph_url: str, as_json: bool) -> None:
         fields(data_console(), {name: value for name, value in answer.items() if value is not None})
 
 
-def _require_registry(registry: str | None, mapping: Path | None) -> None:
-    if mapping is not None and registry is None:
+def _require_registry(registry: str | None, mapping: Path | None, dask: str | None = None) -> None:
+    if registry is not None:
+        return
+    if mapping is not None:
         raise click.UsageError(
             "--mapping names the tables of a --registry; the graph service was told its own"
         )
+    if dask is not None:
+        raise click.UsageError("--dask needs a --registry: the graph service copies by itself")
