@@ -81,7 +81,7 @@ def test_a_registry_that_comes_back_in_time_is_waited_for(
 def test_a_registry_that_stays_away_ends_the_run_behind_its_checkpoint(
     store: GraphStore, config: InMemoryClient, source: Any, until: Any, background: Any
 ) -> None:
-    """After the last attempt the state is `failed`; a page read before it is in, and the next run reads what is left."""
+    """After the last attempt the state is `failed`; a page read before is in; the next run reads what is left."""
     rows, ending = source(1_000), threading.Event()
     config.publish(SYNC_RETRY_ATTEMPTS=1, SYNC_BATCH_SIZE=20)
     runner = SyncRunner(config, store, rows.registry, ending)
