@@ -59,7 +59,9 @@ def run_command(
     if as_json:
         print_json(status)
     else:
-        data_console().print(f"{status['state']}: {status['rows_done']} rows", markup=False)
+        reason = f"; {status['error']}" if status["error"] else ""
+        line = f"{status['state']}: {status['rows_done']} rows{reason}"
+        data_console().print(line, markup=False, highlight=False, soft_wrap=True)
     if status["state"] != "done":
         sys.exit(1)
 
