@@ -347,7 +347,7 @@ RAW: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         ],
     ),
     "classes_by_student": (
-        {"after": "1", "until": "3"},
+        {"after": "1", "until": "9", "limit": 2},
         [{"nim": "2", "kodes": ["A", "B", "C"]}, {"nim": "3", "kodes": ["B", "D"]}],
     ),
     "counts": ({}, [{"edges": 8}]),

@@ -1,5 +1,6 @@
 """Comparing registry and graph: every difference is named once, and no range is large, whichever side lacks what."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
+from kemudi.client.testing import InMemoryClient
 from kemudi.graph.registry import KELAS, MAHASISWA, METADATA, RIWAYAT_PENDIDIKAN, Registry
+from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.ladybug import LadybugStore
+from kemudi.graph.sync import reconcile
 from kemudi.graph.sync import verify as module
+from kemudi.graph.sync.runner import SyncRunner
 from kemudi.graph.sync.verify import Side, compare_students, verify
 
 MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -156,3 +161,19 @@ def test_no_range_of_the_registry_is_large_either(
     verify(registry, store)
     assert sum(sizes) == len(PAIRS)
     assert max(sizes) <= 2 * (10 + 1)
+
+
+def test_the_repair_of_a_graph_with_far_too_much_goes_by_ranges_too(
+    registry: Registry, store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry lost all but two students: what is left of the others is found and removed in bounded steps."""
+    monkeypatch.setattr(reconcile, "_STUDENTS", 10)
+    fill(store, PAIRS)
+    kept = (STUDENTS[40], STUDENTS[99])
+    with registry.engine.begin() as connection:
+        connection.execute(delete(RIWAYAT_PENDIDIKAN).where(RIWAYAT_PENDIDIKAN.c.nim.not_in(kept)))
+    config = InMemoryClient({"SYNC_BATCH_SIZE": 100}, contracts=CONTRACTS)
+    status = SyncRunner(config, store, registry, threading.Event()).run()
+    assert (status.state, status.difference) == ("done", 2 * 98)
+    assert store.most <= 20
+    assert verify(registry, store)["equal"]

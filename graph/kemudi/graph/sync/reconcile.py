@@ -12,6 +12,8 @@ Pair = tuple[str, str]
 """Student and class."""
 
 _STUDENTS: Final = 1_000
+"""Of the registry in a range. The graph may have as many again that the registry has not; then the range ends there."""
+
 _END: Final = "\U0010ffff"
 
 
@@ -53,8 +55,12 @@ def unequal(registry: Ahead[str, Wanted], store: GraphStore, after: str) -> Uneq
     wanted = registry.take(after)
     if wanted.until is not None:
         registry.expect(wanted.until)
-    records = store.read(
-        "classes_by_student", {"after": after, "until": wanted.until if wanted.until is not None else _END}
-    )
+    limit = 2 * _STUDENTS
+    bounds = {"after": after, "until": wanted.until if wanted.until is not None else _END, "limit": limit}
+    records = store.read("classes_by_student", bounds)
+    pairs, until = wanted.pairs, wanted.until
+    if len(records) == limit:
+        last = records[-1]["nim"]
+        pairs, until = frozenset(pair for pair in pairs if pair[0] <= last), last
     found = frozenset((record["nim"], kode) for record in records for kode in record["kodes"])
-    return Unequal(wanted.pairs - found, found - wanted.pairs, wanted.until)
+    return Unequal(pairs - found, found - pairs, until)

@@ -119,7 +119,7 @@ def compare_students(registry: Registry, store: GraphStore, after: str) -> Compa
     """Compare at most some thousand students behind a nim, with their pairs. Raises as `verify`."""
     nodes, until = _nodes("students", "nim", registry.students_until, store, after, _STUDENTS_A_RANGE)
     names, wanted = registry.students_named(after, until), registry.edges(after, until)
-    bounds = {"after": after, "until": until if until is not None else _END}
+    bounds = {"after": after, "until": until if until is not None else _END, "limit": _STUDENTS_A_RANGE}
     records = store.read("classes_by_student", bounds)
     found = [(record["nim"], kode) for record in records for kode in record["kodes"]]
     sides = Side.of(names, wanted), Side.of(nodes, found)
