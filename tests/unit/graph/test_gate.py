@@ -106,3 +106,15 @@ def test_an_abandoned_run_stops_its_other_ranges(gate_of) -> None:
     gate.abandon()
     with pytest.raises(StoppedError, match="another range"):
         gate.pass_through()
+
+
+def test_a_status_says_how_long_a_run_will_take() -> None:
+    """Rows left over the rate so far, while a run is under way and has a rate."""
+    board = StatusBoard()
+    assert board.current.as_json()["seconds_left"] is None
+    board.begin("rows")
+    board.update(rows_total=1_000)
+    assert board.current.as_json()["seconds_left"] is None
+    board.add_rows(250, 250, 5.0)
+    assert (board.current.rate, board.current.as_json()["seconds_left"]) == (50.0, 15)
+    assert board.update(state="done").as_json()["seconds_left"] is None

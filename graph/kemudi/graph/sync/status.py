@@ -60,9 +60,16 @@ class SyncStatus:
         """Whether a run is under way."""
         return self.state in {"running", "paused"}
 
+    @property
+    def seconds_left(self) -> int | None:
+        """Until every row of this run is in the graph, at its rate so far; None when that cannot be told."""
+        if not self.active or not self.rate:
+            return None
+        return round((self.rows_total - self.rows_done) / self.rate)
+
     def as_json(self) -> dict[str, Any]:
         """For `GET /sync/status`."""
-        return asdict(self)
+        return asdict(self) | {"seconds_left": self.seconds_left}
 
 
 class StatusBoard:
