@@ -23,6 +23,7 @@ class Event:
         category: Of the setting, for the rights of the watcher.
         revision: What git's branch was at then.
         serial: Of the board that shows it.
+        places: Environments with a category, or none, all of which the watcher has to see; empty for all watchers.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Event:
     category: str
     revision: str
     serial: int
+    places: tuple[tuple[str, str], ...] = ()
 
 
 class Hub:
@@ -59,13 +61,19 @@ class Hub:
         """How many streams are open."""
         return len(self._waiting)
 
-    def publish(self, changed: Iterable[tuple[str, str, str]], revision: str, serial: int = 0) -> None:
+    def publish(
+        self,
+        changed: Iterable[tuple[str, str, str]],
+        revision: str,
+        serial: int = 0,
+        places: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """Tell of rows (environment, key, category) that a board shows otherwise; 0: of something beside the board."""
         with self._lock:
             self._serial = max(self._serial, serial)
             for env, key, category in changed:
                 self._last += 1
-                self._events.append(Event(self._last, env, key, category, revision, serial))
+                self._events.append(Event(self._last, env, key, category, revision, serial, places))
         self._wake()
 
     def close(self) -> None:

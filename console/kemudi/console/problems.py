@@ -53,6 +53,10 @@ TYPES: Final[Mapping[str, tuple[str, str]]] = {
             "propose`), and let somebody approve it."
         ),
     ),
+    "changes-asked": (
+        N_("A reviewer asked for changes"),
+        N_("Change the proposal, or have the same reviewer approve it. `changes_asked` says what they want."),
+    ),
     "proposal-open": (
         N_("A proposal waits already"),
         N_(

@@ -7,6 +7,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from kemudi.console.access.approval_key import read_seal
 from kemudi.console.access.gate import Gate
 from kemudi.console.access.rates import SignInRates
 from kemudi.console.access.sessions import Sessions
@@ -19,6 +20,7 @@ from kemudi.console.events import Hub
 from kemudi.console.languages import load_languages
 from kemudi.console.observed import DaemonClient
 from kemudi.console.parts import Parts
+from kemudi.console.proposal_watch import ProposalWatch
 from kemudi.console.provenance import Provenance
 from kemudi.console.pushing import Pusher
 from kemudi.console.rendering import make_templates
@@ -81,15 +83,20 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
             environments=lambda: tuple(watch.board.environments),
         )
         languages = load_languages()
-        pusher = Pusher(lambda: desired.root, log, lambda: _tell_frame(hub, watch.board))
+        pusher = Pusher(
+            lambda: desired.root, lambda: watch.board.branch, log, lambda: _tell_frame(hub, watch.board)
+        )
         stack.callback(pusher.close)
         provenance = Provenance(settings.repo)
         stack.callback(provenance.close)
         run_log = RunLog(daemon, watch)
-        waiting = Waiting(settings.repo, gate, watch, hub, pusher, run_log)
+        waiting = Waiting(settings.repo, read_seal(settings.state), gate, watch, hub, pusher, run_log)
         stack.callback(waiting.close)
         watch.start()
         provenance.prepare(watch.board)
+        proposal_watch = ProposalWatch(waiting, watch, log)
+        stack.callback(proposal_watch.close)
+        proposal_watch.start()
         pusher.resume(watch.board.branch)
         yield Parts(
             settings=settings,

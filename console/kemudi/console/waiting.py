@@ -7,30 +7,32 @@ from typing import Final
 from fastapi import Request
 
 from kemudi.console.access.gate import Gate, current_caller
-from kemudi.console.access.people import Caller
+from kemudi.console.access.people import OWNER, Caller, Person, at_least
 from kemudi.console.board import Board
 from kemudi.console.events import Hub
 from kemudi.console.problems import ProblemError, not_found
 from kemudi.console.pushing import Pusher
 from kemudi.console.watch import Watch
+from kemudi.repo.approvals import BY_THE_CONSOLE, Seal, Statement
 from kemudi.repo.changes import Committed
 from kemudi.repo.errors import UnknownRevisionError
 from kemudi.repo.evidence import ServedLog
 from kemudi.repo.people import Author
-from kemudi.repo.proposals import Proposal, Proposals
+from kemudi.repo.proposal_model import Proposal
+from kemudi.repo.proposals import Proposals
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.manifest import Role
 
-STATES: Final = ("waiting", "ready", "refused", "conflict", "invalid", "empty")
+STATES: Final = ("waiting", "ready", "changes", "refused", "conflict", "invalid", "empty")
 
 
 class Waiting:
     """Proposals behind the roles: who may see one may read all of it. Safe to use from several threads."""
 
     def __init__(
-        self, root: Path, gate: Gate, watch: Watch, hub: Hub, pusher: Pusher, log: ServedLog
+        self, root: Path, seal: Seal, gate: Gate, watch: Watch, hub: Hub, pusher: Pusher, log: ServedLog
     ) -> None:
-        self._proposals = Proposals(root, log)
+        self._proposals = Proposals(root, seal, self._may_review, log)
         self._gate = gate
         self._watch = watch
         self._hub = hub
@@ -66,15 +68,27 @@ class Waiting:
         caller = current_caller(request)
         found = self.get(caller, board, name)
         self._require(request, board, found, "approver")
-        approved = self._proposals.approve(name, tip, _person(caller))
-        self._tell(board)
+        approved = self._proposals.approve(name, tip, _person(caller), _names(caller))
+        self._told(board, found)
         return approved
+
+    def ask_for_changes(self, request: Request, board: Board, name: str, tip: str, comment: str) -> Proposal:
+        """Ask for changes of the commit `tip`. Raises ProblemError, KemudiError."""
+        caller = current_caller(request)
+        found = self.get(caller, board, name)
+        self._require(request, board, found, "approver")
+        asked = self._proposals.ask_for_changes(name, tip, _person(caller), comment, _names(caller))
+        self._told(board, found)
+        return asked
 
     def merge(self, request: Request, board: Board, name: str, tip: str) -> Committed:
         """Put the commit `tip` into effect. Raises ProblemError, KemudiError."""
         caller = current_caller(request)
         found = self.get(caller, board, name)
         self._require(request, board, found, "editor")
+        if found.tip == tip and found.state == "changes":
+            names = ", ".join(each.by.name for each in found.asked)
+            raise ProblemError(409, "changes-asked", f"{names} asked for changes")
         if found.tip == tip and found.state == "waiting":
             raise ProblemError(
                 403, "approval-required", f"approvals are missing: {found.missing} of {found.needs.required}"
@@ -82,7 +96,7 @@ class Waiting:
         done = self._proposals.merge(name, tip, _person(caller))
         self._watch.refresh(ask=False)
         self._pusher.push(done.branch)
-        self._tell(board)
+        self._told(board, found)
         return done
 
     def withdraw(self, request: Request, board: Board, name: str, tip: str) -> Proposal:
@@ -92,7 +106,7 @@ class Waiting:
         role: Role = "editor" if found.is_author(_person(caller)) else "approver"
         self._require(request, board, found, role)
         self._proposals.withdraw(name, tip)
-        self._tell(board)
+        self._told(board, found)
         return found
 
     def may(self, caller: Caller, board: Board, found: Proposal, role: Role) -> bool:
@@ -107,8 +121,33 @@ class Waiting:
         for needed, env, category in _reach(board, found, role):
             self._gate.require(request, needed, env, category)
 
-    def _tell(self, board: Board) -> None:
-        self._hub.publish([("", "", "")], self._watch.board.head or board.head or "")
+    def _told(self, board: Board, found: Proposal) -> None:
+        """Open pages look anew, of those who may see it; the remote gets it."""
+        self._pusher.exchange()
+        self.tell(board, found)
+
+    def tell(self, board: Board, found: Proposal) -> None:
+        """Tell open pages that a proposal is new, otherwise, or gone; those of people who may see it."""
+        places = tuple((env, category or "") for _, env, category in _reach(board, found, "viewer"))
+        self._hub.publish([("", "", "")], self._watch.board.head or board.head or "", places=places)
+
+    def all(self) -> tuple[Proposal, ...]:
+        """Every proposal, whoever may see it. Raises KemudiError."""
+        return self._proposals.all()
+
+    def stamp(self) -> object:
+        """Something that is another one when anything about proposals has changed in git. Raises KemudiError."""
+        return self._proposals.stamp()
+
+    def _may_review(self, said: Statement, found: Proposal) -> bool:
+        """Whether somebody has the role still. What the machine gave, by link or token, the seal vouches for."""
+        if BY_THE_CONSOLE in said.names:
+            return True
+        board, names = self._watch.board, {name.casefold() for name in said.names}
+        roles = board.state.roles if board.state is not None else ()
+        grants = tuple(grant for grant in roles if grant.who.casefold() in names)
+        reviewer = Caller(Person("", said.by.name, said.by.email), grants, "note")
+        return self.may(reviewer, board, found, "approver")
 
 
 def sees(caller: Caller, board: Board, found: Proposal) -> bool:
@@ -123,7 +162,12 @@ def is_mine(caller: Caller, found: Proposal) -> bool:
 
 def has_approved(caller: Caller, found: Proposal) -> bool:
     """Whether somebody has approved it as it is now."""
-    return any(each.by.email.casefold() == caller.person.email.casefold() for each in found.approvals)
+    return any(each.by.email.casefold() == caller.person.email.casefold() for each in found.counted)
+
+
+def has_asked(caller: Caller, found: Proposal) -> bool:
+    """Whether somebody asks for changes of it as it is now."""
+    return any(each.by.email.casefold() == caller.person.email.casefold() for each in found.asked)
 
 
 def touches(found: Proposal, env: str) -> bool:
@@ -148,3 +192,10 @@ def _reach(board: Board, found: Proposal, role: Role) -> Iterator[tuple[Role, st
 
 def _person(caller: Caller) -> Author:
     return Author(caller.person.name, caller.person.email)
+
+
+def _names(caller: Caller) -> tuple[str, ...]:
+    """By which names of the roles file somebody may approve, so that others can look whether they still may."""
+    if caller.via == "token" or caller.grants is OWNER:
+        return (BY_THE_CONSOLE,)
+    return tuple(dict.fromkeys(grant.who for grant in caller.grants if at_least(grant.role, "approver")))

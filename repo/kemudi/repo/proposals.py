@@ -4,15 +4,25 @@ An approval is about one commit: when the branch moves, it needs approval again.
 names who approved, through the same plan, policies and landing as every other change.
 """
 
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from kemudi.repo.approvals import Approved, add_approval, approvals_of, delete_branch, same_person
+from kemudi.repo.approvals import (
+    LONGEST_COMMENT,
+    Seal,
+    Statement,
+    add_statement,
+    delete_branch,
+    newest,
+    statements_of,
+)
 from kemudi.repo.changes import PROPOSALS, Committed, Prepared, commit, recover
 from kemudi.repo.errors import HeadMovedError, UnknownRevisionError
 from kemudi.repo.evidence import Evidence, Served, ServedLog
@@ -20,84 +30,20 @@ from kemudi.repo.formats import Commit
 from kemudi.repo.landing import check_checked_out
 from kemudi.repo.messages import TRAILER, Trailers, compose, reason_of, trailers_of
 from kemudi.repo.people import Author
-from kemudi.repo.plan import Plan
-from kemudi.repo.policy import Approval, PolicyContext, judge, policies_of, refused, strictest
+from kemudi.repo.policy import PolicyContext, judge, policies_of, refused, strictest
 from kemudi.repo.proposal_effect import Effect, Effects
 from kemudi.repo.proposal_merge import MergeConflictError
+from kemudi.repo.proposal_model import Proposal, ProposalState
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import ConflictError, FindingsError, RefusedError, UsageError
 from kemudi.schema.failpoints import failpoint
-from kemudi.schema.findings import Finding
 
-ProposalState = Literal["waiting", "ready", "refused", "conflict", "invalid", "empty"]
+GONE: Final = "refs/kemudi/gone/"
+"""Where a proposal that was taken away is remembered by its name until the remote knows."""
+
 _ATTEMPTS: Final = 10
-_KEPT: Final = 64
-_COMMITS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A change that waits, as it stands against the branch now.
-
-    Attributes:
-        id: Its name, without `kemudi/`.
-        branch: The whole name.
-        tip: The commit that it proposes; approvals are about this one.
-        base: The commit of the branch that it was held against.
-        authors: Who made its commits, the one of the tip first.
-        subject: First line of the tip's message.
-        reason: Why.
-        at: When the tip was made.
-        plan: What it would do now, judged; for a conflict what was wanted when it was proposed.
-        diff: What the branch would get.
-        files: The files that it changes, in the config repo.
-        only_values: Whether it changes nothing but values of settings.
-        approvals: Of this tip.
-        needs: What the policies ask for.
-        refused: The policies that keep it from being put into effect now.
-        state: `waiting` for approvals, `ready`; `refused` by a policy, `conflict`, `invalid`, `empty`: all of it is on
-            the branch already.
-        problem: What is wrong, for a conflict and an invalid one.
-    """
-
-    id: str
-    branch: str
-    tip: str
-    base: str
-    authors: tuple[Author, ...]
-    subject: str
-    reason: str
-    at: datetime
-    plan: Plan
-    diff: str
-    files: tuple[str, ...]
-    only_values: bool
-    approvals: tuple[Approved, ...]
-    needs: Approval
-    refused: tuple[Finding, ...]
-    state: ProposalState
-    problem: str = ""
-
-    @property
-    def author(self) -> Author:
-        """Who made the newest commit."""
-        return self.authors[0]
-
-    @property
-    def missing(self) -> int:
-        """How many approvals are missing."""
-        return max(0, self.needs.required - len(self.counted))
-
-    @property
-    def counted(self) -> tuple[Approved, ...]:
-        """The approvals that count: of others, unless a policy lets authors approve."""
-        if self.needs.own_allowed:
-            return self.approvals
-        return tuple(each for each in self.approvals if not self.is_author(each.by))
-
-    def is_author(self, person: Author) -> bool:
-        """Whether somebody made any of its commits."""
-        return any(same_person(each, person) for each in self.authors)
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_WATCHED: Final = ("refs/heads/kemudi", "refs/notes/kemudi/approvals", "packed-refs")
 
 
 class Proposals:
@@ -107,6 +53,8 @@ class Proposals:
 
     Args:
         root: The config repo, a folder above it, or a bare repository.
+        seal: Of those who are trusted to say who approved; nothing else counts.
+        may_review: Whether somebody who said something has the right to, for all that the proposal changes.
         log: For policies that ask how long a value ran.
         now: For policies that depend on the time.
     """
@@ -114,10 +62,14 @@ class Proposals:
     def __init__(
         self,
         root: Path,
+        seal: Seal,
+        may_review: Callable[[Statement, Proposal], bool] = lambda _said, _of: True,
         log: ServedLog = lambda _: Served(),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._root = root
+        self._seal = seal
+        self._may_review = may_review
         self._log = log
         self._now = now
         self._lock = threading.RLock()
@@ -139,19 +91,35 @@ class Proposals:
         with self._open() as repository:
             return self._named(repository, name)
 
-    def approve(self, name: str, tip: str, by: Author) -> Proposal:
-        """Write down that somebody approves `tip`, the commit that they saw.
+    def approve(self, name: str, tip: str, by: Author, names: tuple[str, ...] = ()) -> Proposal:
+        """Write down that somebody approves `tip`, the commit that they saw, having the right by these names.
 
         Raises UnknownRevisionError, HeadMovedError when the proposal was changed since, RefusedError for an author
         where the policies want another person, ConflictError where there is nothing to approve.
         """
+        return self._say(name, tip, Statement(by, self._now(), "approved", names=names))
+
+    def ask_for_changes(
+        self, name: str, tip: str, by: Author, comment: str, names: tuple[str, ...] = ()
+    ) -> Proposal:
+        """Write down what somebody wants changed before `tip` may be put into effect.
+
+        It holds until the proposal moves, or the same person approves. Raises as `approve`, and UsageError without a
+        comment.
+        """
+        text = comment.strip()
+        if not text or len(text) > LONGEST_COMMENT or "\0" in text:
+            raise UsageError(f"what should be changed is said in 1 to {LONGEST_COMMENT} characters")
+        return self._say(name, tip, Statement(by, self._now(), "changes", text, names))
+
+    def _say(self, name: str, tip: str, said: Statement) -> Proposal:
         with self._open() as repository:
             found = self._at(repository, name, tip)
-            if found.is_author(by) and not found.needs.own_allowed:
+            if found.is_author(said.by) and not found.needs.own_allowed:
                 raise RefusedError("another person than the author has to approve this")
             if found.state in {"conflict", "invalid", "empty"}:
                 raise ConflictError(found.problem or "all of it is on the branch already")
-            add_approval(repository, tip, by, self._now().replace(microsecond=0))
+            add_statement(repository, tip, said, self._seal)
             return self._named(repository, name)
 
     def merge(self, name: str, tip: str, by: Author) -> Committed:
@@ -179,7 +147,13 @@ class Proposals:
         with self._open() as repository:
             self._at(repository, name, tip)
             _check_free(repository, PROPOSALS + name)
-            delete_branch(repository, PROPOSALS + name, tip)
+            delete_branch(repository, PROPOSALS + name, tip, mark=_mark(repository, name))
+
+    def stamp(self) -> object:
+        """Something that is another one when a proposal, or what was said of one, has changed. Reads no object."""
+        with self._open() as repository:
+            folder = repository.layout.common_dir
+            return tuple(_times(folder / path) for path in _WATCHED)
 
     def close(self) -> None:
         """End the process that reads objects."""
@@ -236,14 +210,34 @@ class Proposals:
             diff=effect.diff,
             files=effect.paths,
             only_values=_only_values(effect),
-            approvals=approvals_of(repository, tip),
+            approvals=(),
+            asked=(),
             needs=strictest(read.policies, effect.planned),
             refused=read.findings,
             state=effect.flaw or "refused",
             problem=effect.problem,
         )
+        found = self._reviewed(repository, found)
         stands = effect.flaw is None and not read.findings
         return self._judged(repository, found, effect, newest) if stands else found
+
+    def _reviewed(self, repository: ConfigRepository, found: Proposal) -> Proposal:
+        """With what was said of its tip. What cannot be believed never takes the place of what can."""
+        said = [
+            replace(each, against=self._against(each, found)) for each in statements_of(repository, found.tip)
+        ]
+        last = newest(each for each in said if each.counts)
+        doubtful = [each for each in said if not each.counts and each.kind == "approved"]
+        approvals = [each for each in last if each.kind == "approved"]
+        asked = tuple(each for each in last if each.kind == "changes")
+        return replace(found, approvals=(*approvals, *newest(doubtful)), asked=asked)
+
+    def _against(self, said: Statement, found: Proposal) -> Literal["", "seal", "role", "author"]:
+        if not self._seal.is_good(found.tip, said):
+            return "seal"
+        if not self._may_review(said, found):
+            return "role"
+        return "author" if found.is_author(said.by) and not found.needs.own_allowed else ""
 
     def _judged(
         self, repository: ConfigRepository, found: Proposal, effect: Effect, newest: Commit
@@ -259,6 +253,8 @@ class Proposals:
         judged = judge(effect.planned, policies_of(effect.ours).policies, context)
         against = refused(judged)
         state: ProposalState = "ready" if not against else "waiting" if found.missing else "refused"
+        if found.asked:
+            state = "changes"
         return replace(found, plan=judged, refused=against, state=state)
 
     def _prepared(self, repository: ConfigRepository, found: Proposal, by: Author) -> Prepared:
@@ -268,6 +264,11 @@ class Proposals:
         if effect.flaw is not None:
             raise MergeConflictError(
                 found.problem or "all of it is on the branch already", hint="Withdraw it."
+            )
+        if found.asked:
+            names = ", ".join(each.by.name for each in found.asked)
+            raise RefusedError(
+                f"{names} asked for changes", hint="Change the proposal, or have them approve it."
             )
         unreadable = policies_of(effect.ours).findings
         if unreadable:
@@ -298,9 +299,14 @@ class Proposals:
         """Take the branch of what is in effect away, unless it has moved, or somebody has it checked out."""
         try:
             _check_free(repository, branch)
-            delete_branch(repository, branch, tip)
+            delete_branch(repository, branch, tip, mark=_mark(repository, branch.removeprefix(PROPOSALS)))
         except ConflictError:
             return
+
+
+def is_proposal_name(name: str) -> bool:
+    """Whether a proposal may be called so: one plain part, that needs no quoting anywhere."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _branches(repository: ConfigRepository, start: str) -> Iterator[tuple[str, str]]:
@@ -309,7 +315,7 @@ def _branches(repository: ConfigRepository, start: str) -> Iterator[tuple[str, s
     for line in listed.decode("utf-8", "replace").splitlines():
         ref, _, tip = line.rpartition(" ")
         branch = ref.removeprefix("refs/heads/")
-        if "/" not in branch.removeprefix(start):
+        if is_proposal_name(branch.removeprefix(start)):
             yield branch, tip
 
 
@@ -348,3 +354,20 @@ def _check_free(repository: ConfigRepository, branch: str) -> None:
     if repository.head().branch == branch:
         raise ConflictError(f"the branch {branch} is checked out", hint="Switch to another branch.")
     check_checked_out(repository.layout, branch)
+
+
+def _mark(repository: ConfigRepository, name: str) -> str:
+    """Where to remember a proposal that is taken away; nowhere without a remote to tell."""
+    return GONE + name if repository.git.run("remote") else ""
+
+
+def _times(path: Path) -> object:
+    """When a file changed; of a folder, and of each file right below it."""
+    try:
+        with os.scandir(path) as listed:
+            return sorted((each.name, each.stat().st_mtime_ns, each.inode()) for each in listed)
+    except NotADirectoryError:
+        found = path.stat()
+        return found.st_mtime_ns, found.st_ino, found.st_size
+    except OSError:
+        return None

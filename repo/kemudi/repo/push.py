@@ -104,12 +104,12 @@ def push(
         return _result("no-remote", branch, remote, tip, f"there is no remote {remote}")
     ref = f"{HEADS}{branch}"
     try:
-        code, told = _git(
+        code, told = ask_remote(
             where, "push", "--porcelain", "--", remote, f"{ref}:{ref}", limit=time_limit_seconds
         )
     except GitTimeoutError as error:
         return _result("unreachable", branch, remote, tip, str(error))
-    return _result(_state(code, told), branch, remote, tip, _sentence(code, told, remote, branch))
+    return _result(state_of(code, told), branch, remote, tip, _sentence(code, told, remote, branch))
 
 
 def unpushed(root: Path, branch: str, remote: str = "origin") -> Unpushed:
@@ -133,7 +133,11 @@ def remotes(root: Path) -> tuple[str, ...]:
     return tuple(listed.decode("utf-8", "replace").split())
 
 
-def _git(where: Layout, *arguments: str, limit: float) -> tuple[int, str]:
+def ask_remote(where: Layout, *arguments: str, limit: float) -> tuple[int, str]:
+    """Run git with the user's configuration: its exit code, and what it told, without credentials.
+
+    For this portion's own modules. Raises GitTimeoutError.
+    """
     argv = [
         program(),
         "-c",
@@ -164,7 +168,8 @@ def _git(where: Layout, *arguments: str, limit: float) -> tuple[int, str]:
     return done.returncode, without_credentials(told)
 
 
-def _state(code: int, told: str) -> PushState:
+def state_of(code: int, told: str) -> PushState:
+    """What an answer of `git push` means."""
     if code == 0:
         return "pushed"
     if (
@@ -182,9 +187,14 @@ def _state(code: int, told: str) -> PushState:
 def _sentence(code: int, told: str, remote: str, branch: str) -> str:
     if code == 0:
         return f"{branch} is on {remote}"
+    return f"{branch} was not pushed to {remote}: {reason_of(told)}"
+
+
+def reason_of(told: str) -> str:
+    """The line in which git says why."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("!", "remote: error", "fatal:", "error:"))]
-    return f"{branch} was not pushed to {remote}: {(said or lines or ['no reason given'])[0][:300]}"
+    return (said or lines or ["no reason given"])[0][:300]
 
 
 def _result(state: PushState, branch: str, remote: str, tip: str, message: str) -> PushResult:

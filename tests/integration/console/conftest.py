@@ -23,7 +23,7 @@ from kemudi.console.app import build_app
 from kemudi.console.parts import Parts
 from kemudi.console.runtime import open_parts
 from kemudi.console.settings import ConsoleSettings
-from kemudi.repo.proposals import Proposal
+from kemudi.repo.proposal_model import Proposal
 from kemudi.repo.sealing import seal_setting
 from kemudi.repo.secrets import generate_identity
 from kemudi.repo.worktree import WorkTree
@@ -63,9 +63,10 @@ class Daemon:
 
 @dataclass
 class Repo:
-    """The example config repo in git, without policies and with a sealed canary."""
+    """The example config repo in git, without policies and with a sealed canary; `identity` opens it."""
 
     path: Path
+    identity: str = ""
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=Author", "-c", "user.email=author@example.org"]
@@ -168,11 +169,11 @@ def repo(tmp_path: Path) -> Repo:
 
     folder = tmp_path / "config"
     shutil.copytree(example_folder(), folder)
-    _, key = generate_identity()
+    identity, key = generate_identity()
     _own_recipients(folder, key)
     manifest = folder / "kemudi.yaml"
     manifest.write_text(manifest.read_text().partition("policies:")[0] + "policies: []\n")
-    found = Repo(folder)
+    found = Repo(folder, identity)
     found.git("init", "-q", "-b", "main")
     found.commit("Start from the example\n\nFor a test.")
     return found

@@ -43,6 +43,7 @@ class Expected:
 ENV = {"env": "dev"}
 CHANGE = {"env": "dev", "changes": [{"key": "SYNC_TIMEOUT", "value": 900}], "reason": "Slow"}
 TIP = {"revision": "{tip}"}
+ASK = TIP | {"comment": "Another value"}
 STOP = {"reason": "Overload", "minutes": "15"}
 V1 = "/api/v1"
 ROUTES: dict[str, Expected] = {
@@ -55,6 +56,7 @@ ROUTES: dict[str, Expected] = {
     "GET /e/{env}/changes/{id}": Expected("viewer"),
     "POST /e/{env}/changes/{id}/approve": Expected("approver", 303, TIP),
     "POST /e/{env}/changes/{id}/merge": Expected("editor", 303, TIP),
+    "POST /e/{env}/changes/{id}/request": Expected("approver", 303, ASK),
     "POST /e/{env}/changes/{id}/withdraw": Expected("approver", 303, TIP),
     "GET /e/{env}/compare": Expected("viewer"),
     "POST /e/{env}/compare": Expected("editor", 422, {"from": "dev"}),
@@ -96,6 +98,7 @@ ROUTES: dict[str, Expected] = {
     f"GET {V1}/changes": Expected("viewer", alone=True),
     f"POST {V1}/changes": Expected("editor", body=CHANGE),
     f"GET {V1}/changes/{{id}}": Expected("viewer"),
+    f"POST {V1}/changes/{{id}}/requests": Expected("approver", body=ASK),
     f"DELETE {V1}/changes/{{id}}": Expected("approver", query="revision={tip}"),
     f"POST {V1}/changes/{{id}}/approvals": Expected("approver", body=TIP),
     f"POST {V1}/changes/{{id}}/merge": Expected("editor", body=TIP),

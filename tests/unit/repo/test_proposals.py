@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kemudi.repo.approvals import Seal
 from kemudi.repo.changes import ChangeRequest, Edit, apply
 from kemudi.repo.errors import HeadMovedError, PolicyRefusedError, UnknownRevisionError
 from kemudi.repo.people import Author
@@ -17,6 +18,7 @@ from kemudi.repo.proposal_merge import MergeConflictError
 from kemudi.repo.proposals import Proposal, Proposals
 from kemudi.schema.errors import ConflictError, FindingsError, RefusedError
 
+SEAL = Seal(b"a key of thirty-two bytes or more")
 ROOT = Path(__file__).parents[3]
 PERSON = Author("Author", "author@example.org")
 FIRST = Author("First Approver", "first@example.org")
@@ -30,7 +32,7 @@ class Kept:
     def __init__(self, sandbox: Any) -> None:
         self.sandbox = sandbox
         self.root: Path = sandbox.root
-        self.proposals = Proposals(sandbox.root)
+        self.proposals = Proposals(sandbox.root, SEAL)
 
     def git(self, *arguments: str) -> str:
         return str(self.sandbox.git(*arguments))
@@ -231,9 +233,10 @@ class TestTogether:
 WORK = """
 import sys
 from pathlib import Path
+from kemudi.repo.approvals import Seal
 from kemudi.repo.people import Author
 from kemudi.repo.proposals import Proposals
-proposals = Proposals(Path(sys.argv[1]))
+proposals = Proposals(Path(sys.argv[1]), Seal(b"a key of thirty-two bytes or more"))
 (found,) = proposals.all()
 person = Author("Second Approver", "second@example.org")
 getattr(proposals, sys.argv[2])(found.id, found.tip, person)

@@ -67,6 +67,8 @@ async def _stream(parts: Parts, request: Request, caller: Caller, last: str) -> 
 
 
 def _may_see(caller: Caller, event: Event) -> bool:
+    if event.places:
+        return all(caller.role(env, category or None) is not None for env, category in event.places)
     return not event.key or caller.role(event.env, event.category) is not None
 
 

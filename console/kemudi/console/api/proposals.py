@@ -6,12 +6,21 @@ from fastapi import APIRouter, Path, Query, Request
 
 from kemudi.console.access.gate import GatedRoute, Signed, signed_in
 from kemudi.console.api.described import problems
-from kemudi.console.api.shapes import ApprovalOut, ChangeOut, ProposalOut, ProposalPage, TipIn
+from kemudi.console.api.shapes import (
+    ApprovalOut,
+    AskedOut,
+    AskIn,
+    ChangeOut,
+    ProposalOut,
+    ProposalPage,
+    TipIn,
+)
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, findings_as_errors, from_error
 from kemudi.console.waiting import STATES
+from kemudi.repo.approvals import Statement
 from kemudi.repo.plan_text import as_text
-from kemudi.repo.proposals import Proposal
+from kemudi.repo.proposal_model import Proposal
 from kemudi.schema.errors import KemudiError
 
 State = Annotated[str, Query(pattern=f"^(|{'|'.join(STATES)})$", description="Only those in this state.")]
@@ -30,6 +39,7 @@ def routes(parts: Parts) -> APIRouter:
     add("/changes/{id}/approvals", handlers.approve, methods=["POST"], responses=refusals)
     add("/changes/{id}/merge", handlers.merge, methods=["POST"], responses=refusals)
     add("/changes/{id}", handlers.withdraw, methods=["DELETE"], responses=refusals)
+    add("/changes/{id}/requests", handlers.ask_for_changes, methods=["POST"], responses=refusals)
     return router
 
 
@@ -57,6 +67,18 @@ class _Handlers:
         except (KemudiError, ProblemError) as error:
             raise self._refused(request, "approve", id, error) from None
         self._parts.note(request, "approve", "done", detail=f"{id} at {body.revision[:12]}")
+        return proposal_out(found)
+
+    @signed_in
+    def ask_for_changes(self, request: Request, caller: Signed, id: Id, body: AskIn) -> ProposalOut:  # noqa: A002, ARG002  # see above
+        """Ask for changes of the commit `revision`: no merge until it moves, or the same person approves it."""
+        try:
+            found = self._parts.waiting.ask_for_changes(
+                request, self._parts.board, id, body.revision, body.comment
+            )
+        except (KemudiError, ProblemError) as error:
+            raise self._refused(request, "ask-for-changes", id, error) from None
+        self._parts.note(request, "ask-for-changes", "done", detail=f"{id} at {body.revision[:12]}")
         return proposal_out(found)
 
     @signed_in
@@ -120,12 +142,20 @@ def proposal_out(found: Proposal) -> ProposalOut:
         plan=plan,
         text=as_text(found.plan),
         diff=found.diff,
-        approvals=[ApprovalOut(by=each.by.name, at=each.at.isoformat()) for each in found.approvals],
+        approvals=[
+            ApprovalOut(by=each.by.name, at=_at(each), counts=each.counts, against=each.against)
+            for each in found.approvals
+        ],
+        changes_asked=[AskedOut(by=each.by.name, at=_at(each), comment=each.comment) for each in found.asked],
         missing=found.missing,
         refused=findings_as_errors(found.refused),
         problem=found.problem or None,
         requires_restart=_restarts(found),
     )
+
+
+def _at(said: Statement) -> str:
+    return said.at.isoformat(timespec="seconds")
 
 
 def _restarts(found: Proposal) -> list[str]:

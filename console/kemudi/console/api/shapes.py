@@ -196,6 +196,12 @@ class TipIn(Sent):
     revision: Tip
 
 
+class AskIn(TipIn):
+    """What should be changed before that commit may be put into effect."""
+
+    comment: str = Field(min_length=1, max_length=4000)
+
+
 class PlanOut(BaseModel):
     """A plan as `kemudi plan --format json` prints it, with its text and the diff that the commit will contain."""
 
@@ -222,13 +228,26 @@ class ApprovalOut(BaseModel):
 
     by: str
     at: str
+    counts: bool = Field(description="Whether it is believed, and asked for.")
+    against: Literal["", "seal", "role", "author"] = Field(
+        description="Why it does not count: it is not sealed by this console's key, the person has no role for it (any "
+        "more), or is an author."
+    )
+
+
+class AskedOut(BaseModel):
+    """Who asks for changes, when, and which."""
+
+    by: str
+    at: str
+    comment: str
 
 
 class ProposalOut(BaseModel):
     """A change that waits, held against the branch as it is now."""
 
     id: str
-    state: Literal["waiting", "ready", "refused", "conflict", "invalid", "empty"]
+    state: Literal["waiting", "ready", "changes", "refused", "conflict", "invalid", "empty"]
     revision: str = Field(description="Its commit; to be sent with an approval or a merge.")
     branch: str
     author: str
@@ -239,6 +258,9 @@ class ProposalOut(BaseModel):
     text: str
     diff: str
     approvals: list[ApprovalOut] = Field(description="Of this commit.")
+    changes_asked: list[AskedOut] = Field(
+        description="Of this commit; while there are any it cannot be merged."
+    )
     missing: int = Field(description="How many approvals are missing.")
     refused: list[dict[str, Any]] = Field(description="What the policies hold against it.")
     problem: str | None = Field(description="Why it does not fit any more.")

@@ -22,7 +22,7 @@ from kemudi.console.writing import Asked, Preview, Wanted, reach
 from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
 from kemudi.repo.plan import Change
-from kemudi.repo.proposals import Proposal
+from kemudi.repo.proposal_model import Proposal
 from kemudi.schema.errors import ConflictError, FindingsError, KemudiError
 from kemudi.schema.secret import Secret
 

@@ -16,7 +16,7 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error
 from kemudi.console.waiting import has_approved, is_mine, touches
 from kemudi.repo.plan_text import as_text
-from kemudi.repo.proposals import Proposal
+from kemudi.repo.proposal_model import Proposal
 from kemudi.schema.errors import KemudiError
 
 SHOWN: Final = ("waiting", "mine", "all")
@@ -33,6 +33,7 @@ class Allowed:
         mine: Whether they made it.
         approved: Whether they have approved it as it is.
         approver: Whether they have the role to approve.
+        ask: Ask for changes.
     """
 
     approve: bool
@@ -41,6 +42,7 @@ class Allowed:
     mine: bool
     approved: bool
     approver: bool
+    ask: bool
 
     @property
     def waits(self) -> bool:
@@ -55,6 +57,7 @@ def routes(parts: Parts) -> APIRouter:
     router.add_api_route("/e/{env}/changes", handlers.listed, methods=["GET"])
     router.add_api_route("/e/{env}/changes/{id}", handlers.one, methods=["GET"])
     router.add_api_route("/e/{env}/changes/{id}/approve", handlers.approve, methods=["POST"])
+    router.add_api_route("/e/{env}/changes/{id}/request", handlers.ask_for_changes, methods=["POST"])
     router.add_api_route("/e/{env}/changes/{id}/merge", handlers.merge, methods=["POST"])
     router.add_api_route("/e/{env}/changes/{id}/withdraw", handlers.withdraw, methods=["POST"])
     return router
@@ -71,6 +74,7 @@ class _Handlers:
         self._parts.environment(board, caller, env)
         wanted = request.query_params.get("show", "")
         show = wanted if wanted in SHOWN else "waiting"
+        self._parts.pusher.look()
         found = [each for each in self._parts.waiting.shown(caller, board) if touches(each, env)]
         allowed = {each.id: self._allowed(caller, board, each) for each in found}
         cuts = {
@@ -102,6 +106,12 @@ class _Handlers:
         sent = fields(await request.form())
         return await run_in_threadpool(self._done, request, caller, env, id, "approve", sent)
 
+    @needs("approver")
+    async def ask_for_changes(self, request: Request, caller: Signed, env: str, id: str) -> Response:  # noqa: A002  # see above
+        """Ask for changes, with a comment."""
+        sent = fields(await request.form())
+        return await run_in_threadpool(self._done, request, caller, env, id, "ask-for-changes", sent)
+
     @needs("editor")
     async def merge(self, request: Request, caller: Signed, env: str, id: str) -> Response:  # noqa: A002  # see above
         """Put it into effect."""
@@ -118,9 +128,13 @@ class _Handlers:
         self, request: Request, caller: Caller, env: str, name: str, action: str, sent: dict[str, str]
     ) -> Response:
         waiting, board, tip = self._parts.waiting, self._parts.board, sent.get("revision", "")
-        steps = {"approve": waiting.approve, "merge": waiting.merge, "withdraw": waiting.withdraw}
+        comment = sent.get("comment", "").replace("\r\n", "\n")
         try:
-            steps[action](request, board, name, tip)
+            if action == "ask-for-changes":
+                waiting.ask_for_changes(request, board, name, tip, comment)
+            else:
+                steps = {"approve": waiting.approve, "merge": waiting.merge, "withdraw": waiting.withdraw}
+                steps[action](request, board, name, tip)
         except (KemudiError, ProblemError) as error:
             known = error if isinstance(error, ProblemError) else from_error(error)
             if known.name == "not-found":
@@ -128,14 +142,24 @@ class _Handlers:
             self._parts.note(request, action, "refused", env=env, detail=f"{name[:80]}: {known.name}")
             words = language_of(request, self._parts)
             said = f"{words.gettext(known.title)}: {known.detail}"
-            return self._page(request, caller, env, name, status=known.status, failed=said)
+            return self._page(request, caller, env, name, status=known.status, failed=said, comment=comment)
         self._parts.note(request, action, "done", env=env, detail=f"{name} at {tip[:12]}")
-        return see_other(f"/e/{env}/changes/{name}" if action == "approve" else f"/e/{env}/changes?show=all")
+        stays = action in {"approve", "ask-for-changes"}
+        return see_other(f"/e/{env}/changes/{name}" if stays else f"/e/{env}/changes?show=all")
 
     def _page(
-        self, request: Request, caller: Caller, env: str, name: str, *, status: int = 200, failed: str = ""
+        self,
+        request: Request,
+        caller: Caller,
+        env: str,
+        name: str,
+        *,
+        status: int = 200,
+        failed: str = "",
+        comment: str = "",
     ) -> HTMLResponse:
         board = self._parts.board
+        self._parts.pusher.look()
         self._parts.environment(board, caller, env)
         found = self._parts.waiting.get(caller, board, name)
         changes = tuple(found.plan.changes)
@@ -154,6 +178,7 @@ class _Handlers:
             allowed=self._allowed(caller, board, found),
             restart=sorted({each.key for each in changes if each.requires_restart}),
             failed=failed,
+            comment=comment,
         )
 
     def _allowed(self, caller: Caller, board: Board, found: Proposal) -> Allowed:
@@ -162,10 +187,11 @@ class _Handlers:
         editor, approver = (waiting.may(caller, board, found, role) for role in ("editor", "approver"))
         other = not mine or found.needs.own_allowed
         return Allowed(
-            approve=approver and other and not approved and found.state == "waiting",
+            approve=approver and other and not approved and found.state in {"waiting", "changes"},
             merge=editor and found.state == "ready",
             withdraw=(mine and editor) or approver,
             mine=mine,
             approved=approved,
             approver=approver,
+            ask=approver and other and found.state in {"waiting", "ready", "changes", "refused"},
         )

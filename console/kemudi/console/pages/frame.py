@@ -21,7 +21,7 @@ from kemudi.console.parts import Parts
 from kemudi.console.pushing import Pending
 from kemudi.console.rendering import fragment_only
 from kemudi.console.waiting import touches
-from kemudi.repo.proposals import Proposal
+from kemudi.repo.proposal_model import Proposal
 
 THEME_COOKIE: Final = "kemudi_theme"
 THEMES: Final = ("auto", "light", "dark")

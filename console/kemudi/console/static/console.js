@@ -176,14 +176,24 @@ function focused(within) {
   return { keep: false, find: `${row ? `#${CSS.escape(row.id)} ` : ""}${inner}` };
 }
 
+function notice(name) {
+  const said = document.querySelector(name);
+  if (said) said.hidden = false;
+}
+
 async function refreshParts(names) {
   const answer = await fetched(location.href, { headers: { "X-Kemudi-Fragment": "" } });
+  if (answer.status === 404) notice("[data-gone]");
   if (!answer.ok) return;
   const page = parsed(await answer.text());
   for (const name of names) {
     const now = page.querySelector(name);
     const old = document.querySelector(name);
     if (!now || !old) continue;
+    if (old.dataset.tip && old.dataset.tip !== now.dataset.tip) {
+      notice("[data-moved]"); // what is approved must be what was read: the new one is looked at on purpose
+      continue;
+    }
     const { keep, find } = focused(old);
     if (keep) continue;
     old.replaceWith(document.adoptNode(now));
