@@ -75,12 +75,12 @@ def united(
     Of theirs only lines that are `wanted` are taken. Raises ConflictError for more notes than anybody makes.
     """
     lines = _new_lines(repository, ours, theirs, wanted)
-    if not lines:
-        if ours is None or repository.is_ancestor(theirs, ours):
-            return ours
-        # Nothing new in it, but its history: without it ours could not be pushed.
-        return with_lines(repository, ours, {}, KEMUDI, "Merge notes", theirs)
-    return with_lines(repository, ours, lines, KEMUDI, "Merge notes", theirs)
+    if not lines and (ours is None or repository.is_ancestor(theirs, ours)):
+        return ours
+    # Also where theirs have only another history: without it ours could not be pushed.
+    made = with_lines(repository, ours, lines, KEMUDI, "Merge notes", theirs)
+    same = repository.objects.commit(made).tree == repository.objects.commit(theirs).tree
+    return theirs if same and (ours is None or repository.is_ancestor(ours, theirs)) else made
 
 
 def _blobs(repository: ConfigRepository, tree: str, name: str) -> Iterator[str]:
