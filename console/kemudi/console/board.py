@@ -167,9 +167,13 @@ def changed_keys(before: Board, after: Board) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the daemon says of one environment, as rows need it."""
+    """What the daemon says of one environment, as rows need it.
+
+    `known`: which revision was published; `stored`: whether Redis answers, and so may serve it.
+    """
 
     known: bool
+    stored: bool
     behind: bool
     rejected: bool
     unsaved: bool
@@ -204,7 +208,7 @@ def _has(state: ConfigState, env: str) -> bool:
 
 def _facts(sources: Sources, status: Mapping[str, Any] | None, applied: str | None, *, known: bool) -> _Facts:
     if status is None:
-        return _Facts(False, False, False, False, False, frozenset(), frozenset(), {}, {})
+        return _Facts(False, False, False, False, False, False, frozenset(), frozenset(), {}, {})
     restart: dict[str, list[str]] = {}
     for client in status.get("clients", ()):
         for key in client.get("restart_pending", ()):
@@ -213,6 +217,7 @@ def _facts(sources: Sources, status: Mapping[str, Any] | None, applied: str | No
     overrides = {each["key"]: each for each in status.get("overrides", ()) if each.get("key")}
     return _Facts(
         known=known,
+        stored=store_answers(status),
         behind=applied != sources.head,
         rejected=bool(status.get("errors")),
         unsaved=bool(applied and applied.startswith("worktree@")),
@@ -275,7 +280,7 @@ def _served(
     if override is not None and not spec.sensitive:
         value: JSON = override.get("value")
         return value
-    return shown_value(spec, served) if facts.known else None
+    return shown_value(spec, served) if facts.known and facts.stored else None
 
 
 def _state(
@@ -283,10 +288,13 @@ def _state(
 ) -> RowState:
     if not facts.known:
         return "unknown"
+    as_git = not facts.behind or _same(setting, served)
+    if as_git and not facts.stored:
+        return "unknown"
     if key in facts.overridden:
         return "override"
-    drifted = key in facts.drifted or category in facts.drifted_categories
-    if not facts.behind or _same(setting, served):
+    if as_git:
+        drifted = key in facts.drifted or category in facts.drifted_categories
         return "drift" if drifted else "live"
     if facts.unsaved:
         return "unsaved"
@@ -299,6 +307,14 @@ def _same(setting: ResolvedSetting | None, served: ResolvedSetting | None) -> bo
     if setting is None or served is None:
         return setting is served
     return type(setting.value) is type(served.value) and setting.value == served.value
+
+
+def store_answers(status: Mapping[str, Any]) -> bool:
+    """Whether Redis answers the daemon, by what it says of one environment."""
+    ready: Mapping[str, Any] = next(
+        (each for each in status.get("conditions", ()) if each.get("type") == "Ready"), {}
+    )
+    return ready.get("reason") != "StoreFailed"
 
 
 def shown_value(spec: SettingSpec, setting: ResolvedSetting | None) -> JSON:

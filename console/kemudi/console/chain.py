@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kemudi.console.board import Board, EnvironmentBoard
+from kemudi.console.board import Board, EnvironmentBoard, store_answers
 
 Tone = Literal["good", "warn", "bad", "quiet"]
 Word = Literal[
@@ -88,6 +88,11 @@ class Chain:
     ready: Mapping[str, Any]
 
     @property
+    def known(self) -> bool:
+        """Whether anybody tells what Redis serves, and to whom."""
+        return self.reachable and self.served and self.store_ok is not False
+
+    @property
     def current(self) -> int:
         """How many processes run what Redis serves."""
         return sum(process.state == "current" for process in self.processes)
@@ -104,7 +109,7 @@ def chain_of(board: Board, here: EnvironmentBoard) -> Chain:
     ready: Mapping[str, Any] = next(
         (each for each in status.get("conditions", ()) if each.get("type") == "Ready"), {}
     )
-    store_ok = None if not status else ready.get("reason") != "StoreFailed"
+    store_ok = store_answers(status) if status else None
     processes = tuple(_process(client) for client in status.get("clients", ()))
     word, tone = _word(board, here, store_ok, processes)
     return Chain(

@@ -105,13 +105,13 @@ class Watch:
         try:
             branch, head = self._desired.head()
             if head is None:
-                return _unreadable(before, "the branch has no commit yet")
+                return _unreadable(before, "the branch has no commit yet", self._observed)
             if head != self._head:
                 self._head, self._moved_at = head, time.monotonic()
             state = self._desired.state(head)
             published = self._published(state)
         except KemudiError as error:
-            return _unreadable(before, str(error))
+            return _unreadable(before, str(error), self._observed)
         sources = Sources(branch, head, state, published, self._observed)
         if self._sources is not None and not before.git_problem and _same(self._sources, sources):
             return before
@@ -145,10 +145,10 @@ class Watch:
         self._hub.publish([*rows, ("", "", "")], after.head or "", after.serial)
 
 
-def _unreadable(before: Board, problem: str) -> Board:
-    if before.git_problem == problem:
+def _unreadable(before: Board, problem: str, observed: Observed) -> Board:
+    if (before.git_problem, before.reachable) == (problem, observed.reachable):
         return before
-    return replace(before, git_problem=problem, serial=before.serial + 1)
+    return replace(before, git_problem=problem, reachable=observed.reachable, serial=before.serial + 1)
 
 
 def _same(before: Sources, now: Sources) -> bool:

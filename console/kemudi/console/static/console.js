@@ -151,12 +151,14 @@ const staleRows = new Set();
 let staleFrame = false;
 let stalePage = false;
 let pumping = false;
+let failed = false;
 const FRAME = ["#banners", "#live", "#top > a.badge", "#top > .muted", ".side ul", ".side .foot"];
 
 async function refreshRow(key) {
   const old = document.getElementById(`row-${key}`);
   if (!old) return;
   const answer = await fetched(`/e/${document.body.dataset.env}/settings/${encodeURIComponent(key)}/row`);
+  if (answer.status >= 500) throw new Error(answer.statusText); // the row is still there, whatever became of the server
   const row = answer.ok ? parsed(await answer.text()).getElementById(`row-${key}`) : null;
   if (!row) { old.remove(); return; }
   const now = document.adoptNode(row);
@@ -184,6 +186,7 @@ function notice(name) {
 async function refreshParts(names) {
   const answer = await fetched(location.href, { headers: { "X-Kemudi-Fragment": "" } });
   if (answer.status === 404) notice("[data-gone]");
+  if (answer.status >= 500) throw new Error(answer.statusText);
   if (!answer.ok) return;
   const page = parsed(await answer.text());
   for (const name of names) {
@@ -219,8 +222,13 @@ async function pump() {
         await refreshParts(FRAME);
       }
     }
+    if (failed && !lost) pulse(true);
+    failed = false;
   } catch {
-    pulse(false);
+    // What could not be asked is not known: the whole page is asked for again, until there is an answer.
+    if (!failed) pulse(false);
+    failed = stalePage = true;
+    setTimeout(pump, 2000);
   } finally {
     pumping = false;
   }
