@@ -1,7 +1,8 @@
 """Read what is needed next while something else is waited for."""
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -19,7 +20,7 @@ class Ahead(Generic[K, T]):
 
     def __init__(self, read: Callable[[K], T], name: str) -> None:
         self._read = read
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._name = name
         self._expected: tuple[K, Future[T]] | None = None
 
     def __enter__(self) -> Self:
@@ -28,11 +29,15 @@ class Ahead(Generic[K, T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.shutdown(cancel_futures=True)
+        if self._expected is not None:
+            self._expected[1].exception()
 
     def expect(self, key: K) -> None:
         """Begin to read what will be taken next."""
-        self._expected = (key, self._reader.submit(self._read, key))
+        future: Future[T] = Future()
+        self._expected = (key, future)
+        # Not an executor: that would keep the process from ending while a source does not answer.
+        threading.Thread(target=self._fill, args=(future, key), name=self._name, daemon=True).start()
 
     def take(self, key: K) -> T:
         """What `key` stands for, once. It is read now if another was expected, or if reading ahead failed."""
@@ -42,3 +47,9 @@ class Ahead(Generic[K, T]):
             if error is None and expected[0] == key:
                 return expected[1].result()
         return self._read(key)
+
+    def _fill(self, future: Future[T], key: K) -> None:
+        try:
+            future.set_result(self._read(key))
+        except BaseException as error:  # noqa: BLE001  # reading it again, when it is needed, will say so
+            future.set_exception(error)
