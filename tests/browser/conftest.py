@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -34,6 +35,7 @@ class Kemudi:
 
     endpoints: dict[str, Any]
     folder: Path
+    process: "subprocess.Popen[bytes]"
 
     @property
     def console(self) -> str:
@@ -58,6 +60,13 @@ class Kemudi:
         beside.replace(path)
         self.git("commit", "-q", "-am", "Change a setting")
         return self.git("rev-parse", "HEAD")
+
+    def end(self, part: str) -> None:
+        """End one process as `kill` does, and wait for that; it is started again by its parent."""
+        children = psutil.Process(self.process.pid).children()
+        (found,) = [each for each in children if part in each.cmdline()]
+        found.terminate()
+        found.wait(30)
 
     def link(self) -> str:
         """A new one-time link, as the command prints it."""
@@ -92,7 +101,7 @@ def kemudi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kemudi]:
     try:
         line = process.stdout.readline()
         assert line, (folder / "up.log").read_text()
-        yield Kemudi(json.loads(line), folder)
+        yield Kemudi(json.loads(line), folder, process)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)

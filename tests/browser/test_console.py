@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import redis
 
 from kemudi.repo.changes import ChangeRequest, Edit, apply
 from kemudi.repo.people import Author
@@ -62,28 +63,19 @@ def test_a_newcomer_changes_a_setting_and_the_service_answers_with_it(kemudi, vi
     assert kemudi.git("log", "-1", "--format=%cn") == "Kemudi"
 
 
-def test_a_commit_from_elsewhere_shows_in_every_tab(kemudi, visit):
-    """Ten tabs over HTTP/1.1 with one stream: a commit is on all of them, without a reload."""
+def test_a_burst_ends_with_the_right_value_in_every_tab(kemudi, visit):
+    """Ten tabs over HTTP/1.1 with one stream, a hundred commits: each tab ends with the last value, live."""
     first = visit()
     tabs = [first.page, *(first.context.new_page() for _ in range(9))]
     for tab in tabs:
-        tab.goto(f"{kemudi.console}/e/dev/settings?q=sync")
+        tab.goto(f"{kemudi.console}/e/dev/settings?q=batch")
         tab.locator("#pulse.good").wait_for()
-    kemudi.change("dev", "sync", SYNC_TIMEOUT=1234)
-    for tab in tabs:
-        tab.locator("#row-SYNC_TIMEOUT").get_by_text("1234", exact=True).wait_for()
-
-
-def test_a_burst_ends_with_the_right_value(kemudi, visit):
-    """Twenty commits in a row: the row ends with the last value, live."""
-    page = visit().page
-    page.goto(f"{kemudi.console}/e/dev/settings?q=batch")
-    page.locator("#pulse.good").wait_for()
-    for value in range(500, 520):
+    for value in range(500, 600):
         kemudi.change("dev", "sync", SYNC_BATCH_SIZE=value)
-    row = page.locator("#row-SYNC_BATCH_SIZE")
-    row.get_by_text("519", exact=True).wait_for()
-    row.locator(".badge", has_text="live").wait_for()
+    for tab in tabs:
+        row = tab.locator("#row-SYNC_BATCH_SIZE")
+        row.get_by_text("599", exact=True).wait_for()
+        row.locator(".badge", has_text="live").wait_for()
 
 
 def test_the_whole_edit_by_keyboard(kemudi, visit):
@@ -280,3 +272,86 @@ def test_a_proposal_is_read_and_put_into_effect(kemudi, visit):
     page.get_by_text("No change waits here").wait_for()
     assert kemudi.git("show", "HEAD:staging/performance.yaml").count("CACHE_TTL: 77") == 1
     assert kemudi.git("log", "-1", "--format=%s") == "Merge: Set CACHE_TTL in staging"
+
+
+def test_a_kill_switch_acts_while_publishing_is_paused(kemudi, visit, until):
+    """Pause: on each page, and over a restart of the daemon. The switch: the service's next answer is another one."""
+    classmates = f"/students/{kemudi.endpoints['sample_nim']}/classmates"
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/switches")
+    page.locator("#publishing input[name=reason]").fill("Exam week")
+    page.get_by_role("button", name="Pause publishing").click()
+    kemudi.change("dev", "graph_query", GRAPH_CLASSMATES_LIMIT=6)
+    kemudi.end("daemon")
+    page.goto(f"{kemudi.console}/e/dev/settings?q=classmates")
+    page.locator(f"{ROW} .badge", has_text="paused").wait_for()
+    page.get_by_text("Publishing to dev is paused. Exam week").wait_for()
+    assert len(kemudi.graph(classmates)["items"]) != 6
+    page.goto(f"{kemudi.console}/e/dev/settings/GRAPH_FEATURE_ENABLED/stop")
+    page.get_by_label("Why?").fill("Overload")
+    page.get_by_role("button", name="Turn off now").click()
+    until(lambda: kemudi.graph(classmates).get("status") == 503, "the service without its feature")
+    page.get_by_text("GRAPH_FEATURE_ENABLED is overridden in dev.").wait_for()
+    page.get_by_role("link", name="End it or make it last…").click()
+    page.get_by_role("button", name="End the override").click()
+    until(lambda: "items" in kemudi.graph(classmates), "the service with its feature")
+    page.goto(f"{kemudi.console}/e/dev/switches")
+    page.get_by_role("button", name="Resume publishing").click()
+    until(lambda: len(kemudi.graph(classmates)["items"]) == 6, "what was saved meanwhile")
+
+
+def test_a_write_by_hand_is_shown_as_drift_and_put_back(kemudi, visit, until):
+    """Redis altered by hand: the row says so by itself, one press compares again, and the audit log has it."""
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/settings?q=cache_ttl")
+    row = page.locator("#row-CACHE_TTL")
+    row.locator(".badge", has_text="live").wait_for()
+    value = row.locator("code.value").first.inner_text()
+    with redis.Redis.from_url(kemudi.endpoints["redis"]) as store:
+        said = f'"CACHE_TTL":{value}'.encode()
+        blobs = {key: store.get(key) for key in store.keys("kemudi:dev:blob:*")}
+        altered = {key: text for key, text in blobs.items() if said in text}
+        for key, text in altered.items():
+            store.set(key, text.replace(said, b'"CACHE_TTL":86399'))
+        assert altered
+        row.locator(".badge", has_text="drift").wait_for()
+        page.goto(f"{kemudi.console}/e/dev/sync")
+        page.get_by_text("unknown writer").wait_for()
+        page.get_by_role("button", name="Put git back").click()
+        page.get_by_text("Redis was compared with git").wait_for()
+        until(
+            lambda: any(store.get(key) == text for key, text in altered.items()), "the value of git in Redis"
+        )
+    page.goto(f"{kemudi.console}/e/dev/audit?what=console")
+    page.locator("#list tbody tr").first.wait_for()
+
+
+def test_a_bad_commit_is_shown_with_its_place_and_author(kemudi, visit):
+    """What was live stays live; a correcting commit ends it."""
+    page = visit().page
+    good = kemudi.change("dev", "sync", SYNC_TIMEOUT=1500)
+    page.goto(f"{kemudi.console}/e/dev/sync")
+    page.locator("#top").get_by_text(good[:7]).wait_for()
+    kemudi.change("dev", "sync", SYNC_TIMEOUT=-5)
+    wrong = page.locator("section", has=page.get_by_role("heading", name="The newest change was rejected"))
+    wrong.get_by_text("dev/sync.yaml:").wait_for()
+    wrong.get_by_text("Author,").wait_for()
+    page.goto(f"{kemudi.console}/e/dev/settings?q=sync_timeout")
+    page.locator("#row-SYNC_TIMEOUT").get_by_text("Redis has 1500").wait_for()
+    kemudi.change("dev", "sync", SYNC_TIMEOUT=1501)
+    page.locator("#row-SYNC_TIMEOUT .badge", has_text="live").wait_for()
+
+
+def test_the_console_restarts_under_an_open_page(kemudi, visit):
+    """It ends with streams open, and the page says so; afterwards it is signed in, live, and has missed nothing."""
+    page = visit().page
+    page.goto(f"{kemudi.console}/e/dev/settings?q=sync_timeout")
+    page.locator("#pulse.good").wait_for()
+    kemudi.end("console")
+    page.locator("#pulse.warn").wait_for()
+    kemudi.change("dev", "sync", SYNC_TIMEOUT=1733)
+    page.locator("#row-SYNC_TIMEOUT").get_by_text("1733", exact=True).wait_for()
+    page.locator("#row-SYNC_TIMEOUT .badge", has_text="live").wait_for()
+    page.locator("#pulse.good").wait_for()
+    page.locator("#row-SYNC_TIMEOUT a.edit").click()
+    page.locator("dialog input[name=value]").wait_for()
