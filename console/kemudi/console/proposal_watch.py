@@ -26,7 +26,7 @@ class ProposalWatch:
         self._thread = threading.Thread(target=self._run, name="console-proposals", daemon=True)
 
     def start(self) -> None:
-        """Remember what there is, then look for what is new."""
+        """Begin to look. What is there at the start is told as well: a page may have opened meanwhile."""
         self._thread.start()
 
     def close(self) -> None:
@@ -36,11 +36,11 @@ class ProposalWatch:
             self._thread.join(5)
 
     def _run(self) -> None:
-        self._look(tell=False)
+        self._look()
         while not self._ending.wait(_SECONDS):
-            self._look(tell=True)
+            self._look()
 
-    def _look(self, *, tell: bool) -> None:
+    def _look(self) -> None:
         try:
             stamp = self._waiting.stamp()
             if stamp == self._stamp:
@@ -52,11 +52,10 @@ class ProposalWatch:
             self._log.exception("proposals cannot be looked at")
             return
         before, self._known, self._stamp = self._known, found, stamp
-        for name in sorted(before.keys() | found.keys()) if tell else ():
-            old, new = before.get(name), found.get(name)
-            if _shown(old) != _shown(new):
-                for each in filter(None, (new or old,)):
-                    self._waiting.tell(self._watch.board, each)
+        for name in sorted(before.keys() | found.keys()):
+            shown = found.get(name) or before[name]
+            if _shown(before.get(name)) != _shown(found.get(name)):
+                self._waiting.tell(self._watch.board, shown)
 
 
 def _shown(found: Proposal | None) -> object:

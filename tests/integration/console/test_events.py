@@ -84,6 +84,30 @@ def test_events_are_told_by_rights(site, until):
     until(lambda: listener.rows() == [("dev", "SYNC_TIMEOUT")], "the event")
 
 
+def test_a_proposal_is_told_to_those_who_may_see_it(site, until):
+    """New, approved, moved and taken away, each by git alone: an event for who sees all of it, none for others."""
+    site.repo.roles(
+        {"who": "v@example.org", "role": "viewer", "environments": ["dev"], "categories": ["sync"]},
+        {"who": "p@example.org", "role": "viewer", "environments": ["dev"], "categories": ["performance"]},
+    )
+    site.refresh()
+    people = {name: Person(name, name, f"{name}@example.org") for name in ("v", "p")}
+    sees, other = (Listener(site.sign_in(people[name], owner=False).http) for name in ("v", "p"))
+    until(lambda: site.parts.hub.watchers == 2, "both streams")
+    found = site.proposal()
+    until(lambda: len(sees.events) == 1, "the event of a new one")
+    line = "Approved-by: Somebody <somebody@example.org> at 2026-01-01T00:00:00+00:00"
+    site.repo.git("notes", "--ref=kemudi/approvals", "add", "-m", line, found.tip)
+    until(lambda: len(sees.events) == 2, "the event of a note")
+    more = site.repo.git("commit-tree", f"{found.tip}^{{tree}}", "-p", found.tip, "-m", "more")
+    site.repo.git("update-ref", f"refs/heads/{found.branch}", more)
+    until(lambda: len(sees.events) == 3, "the event of another commit")
+    site.repo.git("update-ref", "-d", f"refs/heads/{found.branch}")
+    until(lambda: len(sees.events) == 4, "the event of one that is gone")
+    assert {name for name, _, _ in sees.events} == {"frame"}
+    assert other.events == []
+
+
 def test_signing_out_and_stopping_end_the_streams(site, until):
     """A session that was ended closes its stream, and the server stops with another one open."""
     browser = site.sign_in()
