@@ -265,11 +265,16 @@ def test_a_proposal_is_read_and_put_into_effect(kemudi, visit):
         page = visit(language=language, scheme=scheme).page
         for each in ("/e/staging/changes?show=all", path):
             page.goto(kemudi.console + each)
+            for more in page.locator("details.ask summary").all():
+                more.click()
             assert violations(page) == [], each
+    reader = visit().page
+    reader.goto(kemudi.console + path)
     page.goto(f"{kemudi.console}/e/staging/settings?q=cache_ttl")
     page.locator("#row-CACHE_TTL").get_by_role("link", name="change proposed").click()
     page.get_by_role("button", name="Put into effect").click()
     page.get_by_text("No change waits here").wait_for()
+    reader.get_by_text("not waiting any more").wait_for()
     assert kemudi.git("show", "HEAD:staging/performance.yaml").count("CACHE_TTL: 77") == 1
     assert kemudi.git("log", "-1", "--format=%s") == "Merge: Set CACHE_TTL in staging"
 
