@@ -1,6 +1,7 @@
 """The application: routes behind the gate, errors as problems, and nothing that is answered without a header."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -128,10 +129,7 @@ def _explain_requests(app: FastAPI, answer: Callable[[Request, ProblemError], Re
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         # Without the input: it may be a secret that somebody typed.
-        errors = [
-            {"pointer": "#/" + "/".join(str(part) for part in each["loc"][1:]), "detail": each["msg"]}
-            for each in error.errors()
-        ]
+        errors = [_wrong_input(each) for each in error.errors()]
         return answer(request, ProblemError(422, "validation", "the request is not valid", errors=errors))
 
     @app.exception_handler(HTTPException)
@@ -143,6 +141,15 @@ def _explain_requests(app: FastAPI, answer: Callable[[Request, ProblemError], Re
         if error.status_code == 400:
             return answer(request, ProblemError(400, "validation", "the body cannot be read"))
         return answer(request, not_found())
+
+
+def _wrong_input(error: Mapping[str, Any]) -> dict[str, str]:
+    """One thing that is wrong with a request, and its place in it."""
+    if error["type"] == "json_invalid":
+        # The place is a number of characters there, and no member of what was sent.
+        place, why = error["loc"][-1], error.get("ctx", {}).get("error", "")
+        return {"pointer": "#", "detail": f"the body is no JSON: {why}, at character {place} of it"}
+    return {"pointer": "#/" + "/".join(str(part) for part in error["loc"][1:]), "detail": error["msg"]}
 
 
 def _page(request: Request, parts: Parts, error: ProblemError) -> Response:

@@ -1,10 +1,13 @@
 """The chain git → daemon → Redis → services of one environment, as it stands now."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kemudi.console.board import Board, EnvironmentBoard, store_answers
+from kemudi.console.access.people import Caller
+from kemudi.console.board import Board, EnvironmentBoard, RowState, store_answers
+from kemudi.console.catalogue import visible
 
 Tone = Literal["good", "warn", "bad", "quiet"]
 Word = Literal[
@@ -103,15 +106,18 @@ class Chain:
         return tuple(process for process in self.processes if process.restart)
 
 
-def chain_of(board: Board, here: EnvironmentBoard) -> Chain:
-    """The chain of one environment."""
+def chain_of(board: Board, here: EnvironmentBoard, caller: Caller) -> Chain:
+    """The chain of one environment, with nothing of settings that the caller may not see."""
     status: Mapping[str, Any] = here.status or {}
     ready: Mapping[str, Any] = next(
         (each for each in status.get("conditions", ()) if each.get("type") == "Ready"), {}
     )
     store_ok = store_answers(status) if status else None
-    processes = tuple(_process(client) for client in status.get("clients", ()))
-    word, tone = _word(board, here, store_ok, processes)
+    rows = {row.key: row.state for row in visible(here, caller)}
+    whole = caller.role(here.env) is not None
+    processes = tuple(_process(client, rows, whole=whole) for client in status.get("clients", ()))
+    counts = Counter(rows.values())
+    word, tone = _word(board, here, store_ok, processes, counts)
     return Chain(
         word=word,
         tone=tone,
@@ -123,17 +129,21 @@ def chain_of(board: Board, here: EnvironmentBoard) -> Chain:
         served=here.status is not None,
         store_ok=store_ok,
         processes=processes,
-        drifted=here.count("drift"),
-        overridden=here.count("override"),
+        drifted=counts["drift"],
+        overridden=counts["override"],
         paused=status.get("paused"),
-        errors=tuple(status.get("errors", ())),
+        errors=tuple(each for each in status.get("errors", ()) if whole or each.get("key") in rows),
         rejected=status.get("rejected"),
         ready=ready,
     )
 
 
 def _word(
-    board: Board, here: EnvironmentBoard, store_ok: bool | None, processes: tuple[Process, ...]
+    board: Board,
+    here: EnvironmentBoard,
+    store_ok: bool | None,
+    processes: tuple[Process, ...],
+    counts: Mapping[RowState, int],
 ) -> tuple[Word, Tone]:
     """The worst first; each state has one word."""
     status: Mapping[str, Any] = here.status or {}
@@ -144,8 +154,8 @@ def _word(
         (store_ok is False, "store", "bad"),
         (bool(status.get("paused")), "paused", "warn"),
         (bool(status.get("errors")), "rejected", "bad"),
-        (here.count("override") > 0, "override", "warn"),
-        (here.count("drift") > 0, "drift", "warn"),
+        (counts["override"] > 0, "override", "warn"),
+        (counts["drift"] > 0, "drift", "warn"),
         (here.behind and (here.applied or "").startswith("worktree@"), "unsaved", "warn"),
         (here.behind, "waiting", "warn"),
         (any(process.state == "refused" for process in processes), "behind", "bad"),
@@ -155,13 +165,14 @@ def _word(
     return next(((word, tone) for holds, word, tone in ordered if holds), ("live", "good"))
 
 
-def _process(client: Mapping[str, Any]) -> Process:
+def _process(client: Mapping[str, Any], seen: Container[str], *, whole: bool) -> Process:
+    """One process; of the settings that are seen alone, unless somebody may see the whole environment."""
     return Process(
         service=str(client.get("service", "")),
         instance=str(client.get("instance", "")),
         revision=client.get("revision"),
         state=str(client.get("state", "")),
-        reason=client.get("reason"),
-        restart=tuple(client.get("restart_pending", ())),
+        reason=client.get("reason") if whole else None,  # it may name any setting
+        restart=tuple(key for key in client.get("restart_pending", ()) if key in seen),
         at=client.get("at"),
     )

@@ -75,6 +75,8 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
         watch = Watch(desired, daemon, hub, log)
         stack.callback(watch.close)
         sessions, audit = Sessions(settings.state / "sessions.json"), Audit(settings.state / AUDIT_FILE)
+        if settings.oidc is None:
+            sessions.end_all("oidc")
         gate = Gate(
             settings,
             sessions,

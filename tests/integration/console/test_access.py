@@ -11,6 +11,7 @@ from kemudi.console.access import accounts, once
 from kemudi.console.access.gate import GatedRoute, demand_of
 from kemudi.console.access.guard import CSP
 from kemudi.console.access.people import Person
+from kemudi.console.access.sessions import Sessions
 from kemudi.console.app import make_api
 from kemudi.schema.manifest import RoleGrant
 
@@ -242,3 +243,40 @@ def test_a_large_body_is_refused(site):
     assert browser.http.post("/api/v1/changes", content=b" " * 2**21, headers=headers).status_code == 413
     pieces = (b" " * 2**17 for _ in range(16))
     assert browser.http.post("/api/v1/changes", content=pieces, headers=headers).status_code == 413
+
+
+def test_sessions_of_a_provider_end_with_it(start, tmp_path):
+    """The console starts again without the provider: who came from there has to sign in, others need not."""
+    tmp_path.joinpath("state").mkdir(mode=0o700)
+    sessions = Sessions(tmp_path / "state" / "sessions.json")
+    from_there = sessions.begin(Person("oidc:7", "Seven", "seven@example.org"), "oidc")
+    by_link = sessions.begin(Person("owner", "Owner", "owner@example.org"), "link")
+    site = start()
+    assert site.parts.sessions.find(from_there) is None
+    assert site.parts.sessions.find(by_link) is not None
+
+
+def test_the_chain_tells_nothing_of_settings_that_are_not_shown(site):
+    """A viewer of one category hears that something was rejected or waits, and of other categories no name."""
+    wrong = {
+        "file": "dev/neo4j.yaml",
+        "line": 2,
+        "column": 1,
+        "key": "NEO4J_URI",
+        "message": "NEO4J_URI must be a URI.",
+        "hint": None,
+    }
+    process = {"service": "graph", "instance": "a", "revision": None, "state": "refused"}
+    process |= {"reason": "NEO4J_URI", "restart_pending": ["NEO4J_URI", "SYNC_PARALLELISM"]}
+    drift = [{"category": "neo4j", "key": "NEO4J_URI", "kind": "setting-altered"}]
+    site.repo.roles(
+        {"who": "v@example.org", "role": "viewer", "environments": ["dev"], "categories": ["sync"]}
+    )
+    site.daemon.serves("dev", site.repo.head, errors=[wrong], rejected="x", clients=[process], drift=drift)
+    site.refresh()
+    viewer = site.sign_in(Person("v", "V", "v@example.org"), owner=False)
+    (chain,) = viewer.api("GET", "/status").json()["environments"]
+    assert (chain["state"], chain["drifted"], chain["errors"]) == ("rejected", 0, [])
+    page = viewer.get("/e/dev/sync").text
+    assert ("NEO4J_URI" in page, "SYNC_PARALLELISM" in page) == (False, True)
+    assert "NEO4J_URI must be a URI." in site.sign_in().get("/e/dev/sync").text

@@ -252,6 +252,18 @@ def test_problems_have_pages_and_shapes(site):
         assert browser.get(problem["type"]).status_code == 200
 
 
+def test_a_body_that_is_no_json_is_said_with_its_place(site):
+    """As a sentence about the body: a position is no member of it."""
+    browser = site.sign_in()
+    headers = {"Origin": site.url, "X-Kemudi-CSRF": browser.csrf, "Content-Type": "application/json"}
+    answer = browser.http.post("/api/v1/plans", content='{"env": "dev",, }', headers=headers)
+    assert answer.status_code == 422
+    (wrong,) = answer.json()["errors"]
+    assert wrong["pointer"] == "#"
+    assert wrong["detail"].startswith("the body is no JSON: ")
+    assert wrong["detail"].endswith(", at character 14 of it")
+
+
 def test_a_daemon_that_hangs_delays_nobody(site, until):
     """It accepts and never answers: pages, plans and saves go on as fast as without it."""
     import socket

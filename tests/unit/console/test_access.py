@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from kemudi.console.access import accounts, once
 from kemudi.console.access.people import Caller, Person, grants_of
@@ -106,6 +107,20 @@ def test_accounts(tmp_path):
     stored["ci"]["ends"] = "2020-01-01T00:00:00+00:00"
     (tmp_path / accounts.TOKENS).write_text(json.dumps(stored))
     assert accounts.find_token(tmp_path, token) is None
+
+
+def test_a_password_is_hashed_anew_when_a_hash_costs_more_than_it_did(tmp_path, monkeypatch):
+    """At the next sign-in that fits, and not by a wrong password; afterwards it still opens."""
+    accounts.set_user(tmp_path, PERSON, "long enough, surely")
+    before = accounts.read_json(tmp_path / accounts.USERS, default={})["viewer-1"]
+    monkeypatch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=4))
+    assert accounts.check_password(tmp_path, "viewer-1", "not the right one") is None
+    assert accounts.read_json(tmp_path / accounts.USERS, default={})["viewer-1"] == before
+    assert accounts.check_password(tmp_path, "viewer-1", "long enough, surely") is not None
+    after = accounts.read_json(tmp_path / accounts.USERS, default={})["viewer-1"]
+    assert "t=4" in after["argon2"]
+    assert after == before | {"argon2": after["argon2"]}
+    assert accounts.check_password(tmp_path, "viewer-1", "long enough, surely") is not None
 
 
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path):

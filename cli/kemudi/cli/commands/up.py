@@ -68,8 +68,9 @@ def up_command(
     """Run everything on this machine, with nothing to configure.
 
     A private Redis, a git repository seeded with the example settings, the daemon, a registry of students, the sync
-    service and the graph service on an embedded store: all on loopback, all inside one folder. Edit a file in
-    DIR/config, save it, and ask the graph service again. Ctrl-C ends everything.
+    service, the graph service on an embedded store, and the console: all on loopback, all inside one folder. Open the
+    link that is printed: it signs you in to the console, once; `kemudi console login --up` prints the next one. Or edit
+    a file in DIR/config, save it, and ask the graph service again. Ctrl-C ends everything.
     """
     from kemudi.cli.up.run import Choices, bring_up
 

@@ -64,7 +64,19 @@ def check_password(state: Path, login: str, password: str) -> Person | None:
         fits = _fits(entry["argon2"] if entry else _NOBODY, password[:_LONGEST_PASSWORD])
     if entry is None or not fits:
         return None
+    if _HASHER.check_needs_rehash(entry["argon2"]):
+        _renew(state / USERS, login, entry["argon2"], password)
     return Person(login, entry["name"], entry["email"])
+
+
+def _renew(path: Path, login: str, stored: str, password: str) -> None:
+    """Hash a password anew, since what a hash costs was raised meanwhile; not one that was replaced meanwhile."""
+    with _ONE_AT_A_TIME:
+        renewed = _HASHER.hash(password[:_LONGEST_PASSWORD])
+    with locked(path):
+        users = read_json(path, default={})
+        if users.get(login, {}).get("argon2") == stored:
+            write_json(path, {**users, login: users[login] | {"argon2": renewed}})
 
 
 def users(state: Path) -> tuple[Person, ...]:

@@ -67,6 +67,14 @@ class Sessions:
             if self._by_digest.pop(_digest(session), None) is not None:
                 self._save()
 
+    def end_all(self, source: Source) -> None:
+        """End every session that began in one way: nobody could sign in like that any more."""
+        with self._lock:
+            kept = {digest: found for digest, found in self._by_digest.items() if found.source != source}
+            if len(kept) != len(self._by_digest):
+                self._by_digest = kept
+                self._save()
+
     def others(self, session: str) -> int:
         """How many more browsers the same person is signed in with, in the same way."""
         return len(self._others(session))

@@ -85,7 +85,11 @@ class _Reading:
             for each in self._parts.pusher.pending
         ]
         git = GitOut(branch=board.branch, revision=board.head, problem=board.git_problem, not_pushed=pending)
-        seen = [(env, chain_of(board, here)) for env, here in board.environments.items() if caller.sees(env)]
+        seen = [
+            (env, chain_of(board, here, caller))
+            for env, here in board.environments.items()
+            if caller.sees(env)
+        ]
         return StatusOut(
             git=git,
             daemon=DaemonOut(reachable=board.reachable),

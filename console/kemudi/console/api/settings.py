@@ -81,7 +81,7 @@ class _Handlers:
                 settings=len(visible(here, caller)),
                 role=caller.highest(env),
                 applied=here.applied,
-                state=chain_of(board, here).word,
+                state=chain_of(board, here, caller).word,
                 drifted=here.count("drift"),
             )
             for env, here in board.environments.items()

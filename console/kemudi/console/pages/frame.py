@@ -99,7 +99,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
     """The frame around a page of one environment. Raises ProblemError (404)."""
     here = parts.environment(board, caller, env)
     rows = visible(here, caller)
-    chain = chain_of(board, here)
+    chain = chain_of(board, here, caller)
     proposals = [each for each in parts.waiting.shown(caller, board) if touches(each, env)]
     drifted = sum(row.state == "drift" for row in rows)
     menu = (
