@@ -95,8 +95,9 @@ class Pusher:
 
     def look(self) -> None:
         """Somebody looks at proposals: ask the remote, unless that was just done."""
-        if self._thread is not None and time.monotonic() - self._exchanged_at > _ASKED_SECONDS:
-            self._start(exchange_too=True)
+        if time.monotonic() - self._exchanged_at > _ASKED_SECONDS:
+            self._exchanged_at = time.monotonic()
+            self.exchange()
 
     def resume(self, branch: str | None) -> None:
         """Take up at start what was not pushed before the console ended, and follow the proposals of others."""

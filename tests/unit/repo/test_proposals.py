@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kemudi.repo.approvals import Seal
+from kemudi.repo.approvals import Seal, Statement
 from kemudi.repo.changes import ChangeRequest, Edit, apply
 from kemudi.repo.errors import HeadMovedError, PolicyRefusedError, UnknownRevisionError
 from kemudi.repo.people import Author
@@ -141,6 +143,37 @@ class TestApproved:
         message = kept.git("log", "-1", "--format=%b")
         assert "First Approver" not in message
         assert "Ticket: OPS-1" in message
+
+    def test_notes_that_git_has_spread_over_folders_are_read(self, kept: Kept) -> None:
+        """Git does so with many notes; approvals written before and after count."""
+        kept.require(2)
+        asked = kept.propose()
+        kept.proposals.approve(asked.id, asked.tip, FIRST)
+        ref, tip = "refs/notes/kemudi/approvals", asked.tip
+        blob = kept.git("rev-parse", f"{ref}:{tip}")
+        inner = kept.sandbox.git("mktree", data=f"100644 blob {blob}\t{tip[2:]}\n".encode())
+        outer = kept.sandbox.git("mktree", data=f"040000 tree {inner}\t{tip[:2]}\n".encode())
+        kept.git("update-ref", ref, kept.git("commit-tree", outer, "-m", "spread"))
+        assert kept.proposals.get(asked.id).missing == 1
+        assert kept.proposals.approve(asked.id, asked.tip, SECOND).state == "ready"
+        assert len(kept.git("notes", "--ref=kemudi/approvals", "show", tip).splitlines()) >= 2
+
+    def test_a_seal_is_of_one_commit_one_key_and_every_word(self) -> None:
+        """Whatever is changed in a sealed line, the seal is not good any more."""
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        sealed = SEAL.sealed("a" * 40, Statement(FIRST, at, "changes", "why, and\nwhat", ("group:ops",)))
+        assert SEAL.is_good("a" * 40, sealed)
+        others = [
+            replace(sealed, by=SECOND),
+            replace(sealed, at=at.replace(year=2027)),
+            replace(sealed, kind="approved"),
+            replace(sealed, comment="why, and what"),
+            replace(sealed, names=("group", "ops")),
+            replace(sealed, seal=""),
+        ]
+        assert [each for each in others if SEAL.is_good("a" * 40, each)] == []
+        assert not SEAL.is_good("b" * 40, sealed)
+        assert not Seal(b"another key of thirty-two bytes!").is_good("a" * 40, sealed)
 
     def test_git_tells_the_approvals_too(self, kept: Kept) -> None:
         """They are notes."""
