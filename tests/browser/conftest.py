@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,37 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def violations() -> Callable[..., list[str]]:
+    """What axe-core finds wrong in a page, by rule and place; all rules, or those that are named."""
+    source = (files("axe_playwright_python") / "axe.min.js").read_text()
+
+    def find(page: Page, *rules: str) -> list[str]:
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(source)
+        found = page.evaluate(
+            "async rules => (await axe.run(rules.length ? {runOnly: rules} : {}))"
+            ".violations.map(v => [v.id, v.nodes.map(n => n.html)])",
+            list(rules),
+        )
+        return [f"{rule}: {places[:3]}" for rule, places in found]
+
+    return find
+
+
+@pytest.fixture
+def clean_in_both_themes(violations: Callable[..., list[str]]) -> Callable[[Page], None]:
+    """Fails when a page has a violation by light, or one that colours can make by dark."""
+
+    def check(page: Page) -> None:
+        page.emulate_media(color_scheme="light")
+        assert violations(page) == [], page.url
+        page.emulate_media(color_scheme="dark")
+        assert violations(page, "color-contrast") == [], page.url  # all that a theme can change
+
+    return check
 
 
 @pytest.fixture
