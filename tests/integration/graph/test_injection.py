@@ -1,5 +1,6 @@
-"""Cypher in every input of the read side is text and nothing else: it finds what it names, and changes nothing."""
+"""Cypher in every input is text and nothing else: it finds what it names, is copied as it is, and changes nothing."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from kemudi.graph.service import ALGORITHMS
 from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.checkpoint import Checkpoints
+from kemudi.graph.sync.runner import SyncRunner
+from kemudi.graph.sync.verify import verify
 from kemudi.web.server import HttpServer, listen
 
 CORPUS = (
@@ -166,3 +169,36 @@ def test_any_text_finds_nobody_and_changes_nothing(filled: GraphStore, before: G
     found = [each["nim"] for each in service.students(after=text, limit=1000)]
     assert {*found} <= everybody
     assert graph(filled) == before
+
+
+def test_rows_made_of_cypher_are_copied_as_they_are(store: GraphStore, source: Any) -> None:
+    """Keys and names of the registry, in full runs, in runs over changes and in what is taken away again."""
+    rows = source(60)
+    plain = {*rows.registry.edges()}
+    texts = (*CORPUS, "a\x00b", "x" * 5_000)
+    hostile = {(nim, kode) for text in texts for nim, kode in ((text, "PLAIN"), (f"9{text}", text))}
+    keys = {pair: rows.enrol(*pair) for pair in sorted(hostile)}
+    runner = SyncRunner(
+        InMemoryClient({"SYNC_BATCH_SIZE": 7}, contracts=CONTRACTS), store, rows.registry, threading.Event()
+    )
+
+    def pairs() -> set[tuple[str, str]]:
+        return {
+            (each["nim"], each["kode"]) for each in store.read("edges", {"after": "", "until": "\U0010ffff"})
+        }
+
+    assert runner.run().state == "done"
+    assert pairs() == plain | hostile
+    names = {each["nim"]: each["nama"] for each in store.read("students", {"after": "", "limit": 1_000})}
+    assert {nim: names[nim] for nim, _ in hostile} == {nim: f"Nama {nim}" for nim, _ in hostile}
+    assert verify(rows.registry, store)["equal"]
+    gone = sorted(hostile)[::3]
+    for pair in gone:
+        rows.flag(keys[pair])
+    assert runner.run(full=False).state == "done"
+    assert pairs() == (plain | hostile) - {*gone}
+    for pair in sorted(hostile):
+        rows.remove(keys[pair])
+    assert runner.run().state == "done"
+    assert pairs() == plain
+    assert verify(rows.registry, store)["equal"]
