@@ -1,11 +1,13 @@
 """Templates: one Jinja environment for each language, always escaping, and the functions that pages use."""
 
+import re
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from kemudi.console.board import as_text
 from kemudi.console.catalogue import type_of
@@ -49,6 +51,7 @@ def _environment(words: Language, version: str) -> Environment:
         short=short,
         iso=_iso,
         listed=words.listed,
+        coded=coded,
     )
     made.globals.update(
         lang=words.code,
@@ -64,6 +67,11 @@ def _environment(words: Language, version: str) -> Environment:
 def short(revision: str | None) -> str:
     """A revision for a person: 7 characters of a SHA, a work-tree revision by its digest."""
     return (revision or "").removeprefix("worktree@")[:7]
+
+
+def coded(text: str) -> Markup:
+    """A sentence of ours with what stands in backticks as code. Everything in it is escaped first."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped in this line
 
 
 def is_production(env: str) -> bool:

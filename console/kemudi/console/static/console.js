@@ -202,6 +202,14 @@ async function refreshParts(names) {
     old.replaceWith(document.adoptNode(now));
     if (find) document.querySelector(find)?.focus();
   }
+  showMenu();
+}
+
+/** On a narrow screen the menu is one line that scrolls: this page's entry is to be seen in it. */
+function showMenu() {
+  const here = document.querySelector(".side [aria-current]");
+  const menu = here?.closest("ul");
+  if (menu) menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
 }
 
 async function pump() {
@@ -292,4 +300,5 @@ function listen() {
 }
 
 for (const form of document.querySelectorAll("form[data-filter]")) liveFilter(form);
+showMenu();
 listen();
