@@ -13,7 +13,7 @@ def must_be(spec: SettingSpec, words: Language) -> str:
     if "enum" in schema:
         choices = cast("list[object]", schema["enum"])
         return words.gettext("one of %(choices)s") % {"choices": ", ".join(str(each) for each in choices)}
-    said = _kind(spec.type, words)
+    said = _formatted(schema, words) or _kind(spec.type, words)
     limits = _limits(schema, words)
     return f"{said} {limits}" if limits else said
 
@@ -45,6 +45,24 @@ def _kind(kind: str, words: Language) -> str:
         "object": words.gettext('a JSON object, such as {"a": 1}'),
     }
     return known.get(kind, words.gettext("JSON that fits the contract"))
+
+
+def _formatted(schema: Mapping[str, Any], words: Language) -> str:
+    """Text of a form that has a name in JSON Schema (draft 2020-12, validation, section 7.3), with an example."""
+    known = {
+        "uri": words.gettext("an address, such as %(example)s")
+        % {"example": "https://service.example.org:8443"},
+        "duration": words.gettext("a duration, such as %(example)s") % {"example": "PT1H30M"},
+        "date": words.gettext("a date, such as %(example)s") % {"example": "2026-01-31"},
+        "date-time": words.gettext("a date and time, such as %(example)s")
+        % {"example": "2026-01-31T09:30:00Z"},
+        "time": words.gettext("a time, such as %(example)s") % {"example": "09:30:00Z"},
+        "email": words.gettext("an e-mail address, such as %(example)s") % {"example": "team@example.org"},
+        "hostname": words.gettext("a host name, such as %(example)s") % {"example": "db.example.org"},
+        "ipv4": words.gettext("an IP address, such as %(example)s") % {"example": "192.0.2.10"},
+        "ipv6": words.gettext("an IP address, such as %(example)s") % {"example": "2001:db8::10"},
+    }
+    return known.get(str(schema.get("format")), "")
 
 
 def _limits(schema: Mapping[str, Any], words: Language) -> str:

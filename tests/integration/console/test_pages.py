@@ -271,36 +271,6 @@ def test_a_setting_that_is_gone_keeps_its_page(site):
     assert browser.get("/e/dev/settings/NEVER_WAS").status_code == 404
 
 
-def test_a_page_of_five_thousand_settings_is_small(start, repo, daemon):
-    """The first page stays under 30 KB on the wire; the filter finds a word among all."""
-    for part in range(5):
-        keys = [f"LIMIT_{part}{number:03}" for number in range(1000)]
-        entry = {
-            "type": "integer",
-            "default": 1,
-            "description": "A limit of the load test.",
-            "x-kemudi-owner": "platform",
-        }
-        schema = {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "title": f"limits_{part}",
-            "type": "object",
-            "additionalProperties": False,
-            "description": "Many limits.",
-            "properties": dict.fromkeys(keys, entry),
-        }
-        (repo.path / "contracts" / f"limits_{part}.schema.json").write_text(json.dumps(schema))
-        (repo.path / "dev" / f"limits_{part}.yaml").write_text("".join(f"{key}: 7\n" for key in keys))
-    daemon.serves("dev", repo.commit("Many settings"))
-    browser = start().sign_in()
-    answer = browser.get("/e/dev/settings")
-    assert answer.headers["content-encoding"] == "gzip"
-    assert answer.num_bytes_downloaded < 30_000
-    assert re.search(r"1.50 of 5,020 settings", answer.text)
-    found = browser.get("/e/dev/settings?q=limit_4321", **{"X-Kemudi-Fragment": "1"}).text
-    assert re.search(r"1.1 of 1 settings", found)
-
-
 def test_a_kill_switch_needs_policy_role_reason_and_in_production_its_name(site):
     """Offered where break-glass names it; the daemon is asked once everything is said, and then it shows everywhere."""
     site.daemon.serves("prod", site.repo.head)
