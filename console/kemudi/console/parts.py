@@ -25,6 +25,7 @@ from kemudi.console.waiting import Waiting
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
 from kemudi.repo.history import Entry
+from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.schema.documents import JSON
 
 
@@ -111,12 +112,15 @@ class Parts:
         found = [
             entry
             for entry in self.provenance.of_key(row.key, row.env, limit=1000)
-            if entry.revision == sha and entry.layer in layers and not entry.sensitive
+            if entry.revision == sha and not entry.sensitive and entry.layer != DEFAULT_LAYER
         ]
-        if not found:
+        if not found or not layers:
             raise ProblemError(404, "not-found", "that commit did not change this setting here")
-        entry = max(found, key=lambda each: layers.index(each.layer))
-        return Earlier(entry.layer, entry.new, entry.kind == "remove")
+        # A layer that is not there any more got another name since: then it is written where the setting is now.
+        now = row.layer if row.layer in layers else layers[-1]
+        placed = [(entry.layer if entry.layer in layers else now, entry) for entry in found]
+        layer, entry = max(placed, key=lambda each: layers.index(each[0]))
+        return Earlier(layer, entry.new, entry.kind == "remove")
 
     def readers(self, board: Board, row: Row) -> list[str]:
         """The services that read a setting: as their processes say, else by kemudi.yaml."""
