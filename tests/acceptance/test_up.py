@@ -3,6 +3,7 @@
 import json
 import signal
 
+import httpx
 import psutil
 import pytest
 
@@ -38,14 +39,28 @@ def test_a_second_run_keeps_what_the_author_did(tmp_path, start_up, until):
         assert answer["revision"] == revision
 
 
+def part(up, name):
+    """One of its processes."""
+    children = psutil.Process(up.process.pid).children()
+    (found,) = [child for child in children if name in child.cmdline()]
+    return found
+
+
 def test_a_killed_part_is_started_again(tmp_path, start_up, until):
-    """kill -9 of the daemon: it comes back, and the next commit goes live."""
-    with start_up(tmp_path) as up:
-        daemon = next(
-            child
-            for child in psutil.Process(up.process.pid).children()
-            if "daemon" in " ".join(child.cmdline())
-        )
-        daemon.kill()
+    """kill -9 of the daemon: the next commit goes live. A service that ends comes back with what waited for a restart."""
+    with start_up(tmp_path) as up, httpx.Client(base_url=up.endpoints["console"]) as console:
+        part(up, "daemon").kill()
         revision = up.change("dev", "graph_query", GRAPH_CLASSMATES_LIMIT=2)
         until(lambda: up.get("/students")[1]["revision"] == revision, "the revision", timeout=30)
+        assert console.get(up.endpoints["console_login"]).is_success
+
+        def keeps_the_old():
+            said = console.get("/api/v1/environments/dev/settings/NEO4J_ENABLE_SYNC").json()
+            assert said["requires_restart"] is True
+            return said["restart_pending"]
+
+        revision = up.change("dev", "neo4j", NEO4J_ENABLE_SYNC=False)
+        until(lambda: up.get("/students")[1]["revision"] == revision, "the revision", timeout=30)
+        until(lambda: keeps_the_old() == ["graph"], "the mark in the console", timeout=30)
+        part(up, "graph").terminate()
+        until(lambda: keeps_the_old() == [], "the console without the mark", timeout=60)
