@@ -47,7 +47,7 @@ def part(up, name):
 
 
 def test_a_killed_part_is_started_again(tmp_path, start_up, until):
-    """kill -9 of the daemon: the next commit goes live. A service that ends comes back with what waited for a restart."""
+    """kill -9 of the daemon: the next commit goes live. A service that ends comes back with what waited for that."""
     with start_up(tmp_path) as up, httpx.Client(base_url=up.endpoints["console"]) as console:
         part(up, "daemon").kill()
         revision = up.change("dev", "graph_query", GRAPH_CLASSMATES_LIMIT=2)
