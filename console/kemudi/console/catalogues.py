@@ -1,6 +1,7 @@
 """The sentences of the console: found in code and templates, kept in one `.po` file for each language."""
 
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -9,18 +10,24 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from kemudi.console.languages import DOMAIN, NAMES
+from kemudi.schema.sentences import sentence
 
 _METHODS: Final = [("**.py", "python"), ("templates/**.html", "jinja2.ext:babel_extract")]
 _OPTIONS: Final = {
     "templates/**.html": {"extensions": "jinja2.ext.i18n", "trimmed": "true", "newstyle_gettext": "true"}
 }
 
+_OF_THE_DOMAIN: Final = {sentence.__name__: None}
+
 
 def sentences(folder: Path) -> Catalog:
-    """Every sentence of the code and the templates below a folder."""
+    """Every sentence of the code and the templates below a folder, and those that the domain says."""
     found = Catalog(project="Kemudi", domain=DOMAIN)
     for file, _, message, comments, context in extract_from_dir(str(folder), _METHODS, _OPTIONS):
         found.add(message, None, [(file, 0)], auto_comments=comments, context=context)
+    domain = str(files("kemudi.repo"))
+    for file, _, message, _, _ in extract_from_dir(domain, _METHODS[:1], keywords=_OF_THE_DOMAIN):
+        found.add(message, None, [(file, 0)])
     return found
 
 

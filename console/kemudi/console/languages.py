@@ -13,6 +13,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
+from kemudi.schema.sentences import Sentence
+
 COOKIE: Final = "kemudi_language"
 DOMAIN: Final = "console"
 NAMES: Final[Mapping[str, str]] = {"en": "English", "id": "Bahasa Indonesia"}
@@ -33,6 +35,15 @@ class Language:
         self.gettext = translations.gettext
         self.ngettext = translations.ngettext
         self._locale = Locale.parse(code)
+
+    def said(self, text: str) -> str:
+        """A sentence of the domain, as a policy's finding, in this language; any other text as it is."""
+        if not isinstance(text, Sentence):
+            return text
+        values = {
+            name: self.said(each) if isinstance(each, str) else each for name, each in text.values.items()
+        }
+        return self.gettext(text.template) % values
 
     def age(self, moment: datetime | str | None) -> str:
         """How long ago something was: `3 hours ago`, `3 jam yang lalu`. Empty for None."""

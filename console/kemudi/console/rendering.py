@@ -51,6 +51,7 @@ def _environment(words: Language, version: str) -> Environment:
         short=short,
         iso=_iso,
         listed=words.listed,
+        said=words.said,
         coded=coded,
     )
     made.globals.update(

@@ -30,6 +30,7 @@ from kemudi.schema import policy_rules as rules
 from kemudi.schema.documents import JSON
 from kemudi.schema.findings import Finding
 from kemudi.schema.manifest import FILE
+from kemudi.schema.sentences import Sentence, sentence
 from kemudi.schema.state import ConfigState
 
 __all__ = [
@@ -53,6 +54,7 @@ Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 _RULES: Final = frozenset(rule.id for rule in rules.POLICY_RULES) - {rules.POLICY, rules.EXCEPTION}
 # What a break-glass policy lifts: an emergency has no hours, no order and no second person at hand.
 _LIFTED: Final = (Freeze, Promotion, Owners, Approvals, ProposalsOnly, ChangeSize)
+_PROPOSE: Final = sentence("propose the change: --propose")
 
 
 def _not_run(env: str, key: str, value: JSON) -> datetime | None:  # noqa: ARG001  # the signature is the seam
@@ -203,7 +205,7 @@ def _finding(policy: Policy, change: Change, context: PolicyContext) -> Finding 
             said = _too_large(change, percent)
         case Freeze(calendar):
             until = calendar.frozen_until(context.now)
-            said = f"{change.env} is frozen until {until:%a %Y-%m-%d %H:%M} {until.tzinfo}" if until else None
+            said = _frozen(change.env, until) if until else None
         case Promotion(source, hours):
             said = _not_promoted(change, source, hours, context)
         case Owners(members):
@@ -213,54 +215,87 @@ def _finding(policy: Policy, change: Change, context: PolicyContext) -> Finding 
     return None if said is None else _note(policy, said, key=change.key, change=change)
 
 
-def _too_large(change: Change, percent: float) -> str | None:
+def _frozen(env: str, until: datetime) -> Sentence:
+    moment = f"{until:%a %Y-%m-%d %H:%M} {until.tzinfo}"
+    return sentence("%(env)s is frozen until %(moment)s", env=env, moment=moment)
+
+
+def _too_large(change: Change, percent: float) -> Sentence | None:
     old, new = _number(change.old), _number(change.new)
     if old is None or new is None or old == new:
         return None
     size = (new - old) / abs(old) * 100 if old else math.inf
     if abs(size) <= percent:
         return None
-    said = f"by {size:+,.0f} %" if old else "from 0"
-    return f"{change.key} changes {said} in {change.env}; at most {percent:g} % is allowed"
+    where = {"key": change.key, "env": change.env, "most": f"{percent:g}"}
+    if not old:
+        return sentence("%(key)s changes from 0 in %(env)s; at most %(most)s %% is allowed", **where)
+    return sentence(
+        "%(key)s changes by %(size)s %% in %(env)s; at most %(most)s %% is allowed",
+        size=f"{size:+,.0f}",
+        **where,
+    )
 
 
 def _number(value: JSON) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _not_promoted(change: Change, source: str, hours: float, context: PolicyContext) -> str | None:
+def _not_promoted(change: Change, source: str, hours: float, context: PolicyContext) -> Sentence | None:
     if change.sensitive or change.kind == "remove" or change.env == source:
         return None
     since = context.live_since(source, change.key, change.new)
     if since is None:
-        return f"{source} does not run this value of {change.key}, as far as the daemon's log says"
+        return sentence(
+            "%(source)s does not run this value of %(key)s, as far as the daemon's log says",
+            source=source,
+            key=change.key,
+        )
     ran = context.now - since
     if ran >= timedelta(hours=hours):
         return None
-    return f"{source} has run this value of {change.key} for {_spoken(ran)}; {hours:g} h are needed"
+    return sentence(
+        "%(source)s has run this value of %(key)s for %(ran)s; %(hours)s h are needed",
+        source=source,
+        key=change.key,
+        ran=_spoken(ran),
+        hours=f"{hours:g}",
+    )
 
 
-def _spoken(time: timedelta) -> str:
+def _spoken(time: timedelta) -> Sentence:
     minutes = max(0, int(time.total_seconds() // 60))
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    if minutes < 60:
+        return sentence("%(minutes)s min", minutes=minutes)
+    return sentence("%(hours)s h %(minutes)s min", hours=minutes // 60, minutes=minutes % 60)
 
 
 def _owner_missing(
     policy: Policy, change: Change, members: Mapping[str, tuple[str, ...]], context: PolicyContext
 ) -> Finding | None:
     if change.owner is None:
-        hint = "name one in the contract: x-kemudi-owner"
-        return _note(policy, f"{change.key} has no owner", key=change.key, change=change, hint=hint)
+        hint = sentence("name one in the contract: x-kemudi-owner")
+        message = sentence("%(key)s has no owner", key=change.key)
+        return _note(policy, message, key=change.key, change=change, hint=hint)
     if not members:
         return None
     team = members.get(change.owner)
     if team is None:
-        message = f"{change.key} belongs to {change.owner}, and the policy names nobody there"
+        message = sentence(
+            "%(key)s belongs to %(owner)s, and the policy names nobody there",
+            key=change.key,
+            owner=change.owner,
+        )
         return _note(policy, message, key=change.key, change=change)
     agreed = {_address(who) for who in (context.author, *(context.approvals or ())) if who is not None}
     if agreed & {_address(who) for who in team}:
         return None
-    message = f"{change.key} belongs to {change.owner}: one of {', '.join(team)} has to approve"
+    message = sentence(
+        "%(key)s belongs to %(owner)s: one of %(team)s has to approve",
+        key=change.key,
+        owner=change.owner,
+        team=", ".join(team),
+    )
     unknown = context.approvals is None
     return _note(policy, message, key=change.key, change=change, warning=unknown)
 
@@ -284,37 +319,53 @@ def _of_the_whole(
             case Approvals(required, own):
                 yield from _approvals_missing(policy, where, required, own, context)
             case ProposalsOnly() if context.direct:
-                yield _note(policy, f"{where} takes proposals only", hint="propose the change: --propose")
+                yield _note(policy, sentence("%(where)s takes proposals only", where=where), hint=_PROPOSE)
 
 
 def _reason_missing(policy: Policy, where: str, minimum: int, context: PolicyContext) -> Iterator[Finding]:
     given = " ".join((context.reason or "").split())
     if context.reason is not None and len(given) >= minimum:
         return
-    asked = f" of at least {minimum} characters" if minimum > 1 else ""
-    short = f", and this one has {len(given)}" if given else ""
-    yield _note(policy, f"a change of {where} needs a reason{asked}{short}", warning=context.reason is None)
+    yield _note(policy, _reason_asked(where, minimum, len(given)), warning=context.reason is None)
+
+
+def _reason_asked(where: str, minimum: int, given: int) -> Sentence:
+    if minimum <= 1:
+        return sentence("a change of %(where)s needs a reason", where=where)
+    asked = {"where": where, "minimum": minimum}
+    if not given:
+        return sentence("a change of %(where)s needs a reason of at least %(minimum)s characters", **asked)
+    return sentence(
+        "a change of %(where)s needs a reason of at least %(minimum)s characters, and this one has %(given)s",
+        given=given,
+        **asked,
+    )
 
 
 def _approvals_missing(
     policy: Policy, where: str, required: int, own: bool, context: PolicyContext
 ) -> Iterator[Finding]:
     if context.direct:
-        message = f"{where} takes proposals only: {_people(required)} must approve"
-        yield replace(_note(policy, message, hint="propose the change: --propose"), rule=rules.PROPOSAL)
+        message = sentence(
+            "%(where)s takes proposals only: %(people)s must approve", where=where, people=_people(required)
+        )
+        yield replace(_note(policy, message, hint=_PROPOSE), rule=rules.PROPOSAL)
         return
     people = {_address(who) for who in context.approvals or ()}
     if not own and context.author is not None:
         people.discard(_address(context.author))
     if context.approvals is not None and len(people) >= required:
         return
-    have = f", {len(people)} did" if context.approvals is not None else ""
-    message = f"{_people(required)} must approve a change of {where}{have}"
-    yield _note(policy, message, warning=context.approvals is None)
+    asked = {"people": _people(required), "where": where}
+    if context.approvals is None:
+        yield _note(policy, sentence("%(people)s must approve a change of %(where)s", **asked), warning=True)
+        return
+    message = sentence("%(people)s must approve a change of %(where)s, %(did)s did", did=len(people), **asked)
+    yield _note(policy, message)
 
 
-def _people(number: int) -> str:
-    return "1 person" if number == 1 else f"{number} people"
+def _people(number: int) -> Sentence:
+    return sentence("1 person") if number == 1 else sentence("%(number)s people", number=number)
 
 
 def _address(who: str) -> str:

@@ -11,6 +11,7 @@ from kemudi.schema import policy_rules as rules
 from kemudi.schema.findings import Finding
 from kemudi.schema.manifest import FILE
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import sentence
 
 TRAILER: Final = "Kemudi-Exception"
 
@@ -67,7 +68,11 @@ def _granted(plan: Plan, granted: Mapping[str, str]) -> Plan:
         if why is None or finding.severity != "error":
             return finding
         counts[finding.rule] += 1
-        return replace(finding, severity="warning", message=f"{finding.message} (set aside: {why})")
+        return replace(
+            finding,
+            severity="warning",
+            message=sentence("%(finding)s (set aside: %(why)s)", finding=finding.message, why=why),
+        )
 
     environments = tuple(
         replace(

@@ -13,7 +13,7 @@ from kemudi.console.access.people import Caller
 from kemudi.console.board import Board, Row, as_text
 from kemudi.console.desired import layers_of
 from kemudi.console.pages.frame import fields, language_of, page, see_other
-from kemudi.console.pages.preview import shown
+from kemudi.console.pages.preview import is_about_reason, shown
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
 from kemudi.console.values import InvalidValueError, from_text
@@ -134,10 +134,9 @@ class _Handlers:
             name = (error.author or "").partition(" <")[0]
             return self._page(request, board, now, fresh, status=412, moved={"author_name": name})
         if isinstance(error, PolicyRefusedError):
-            missing = (
-                any("reason" in finding.message for finding in error.findings) and not form.reason.strip()
-            )
-            said = "" if missing else "; ".join(f"{each.rule} {each.message}" for each in error.findings)
+            missing = any(is_about_reason(each) for each in error.findings) and not form.reason.strip()
+            others = [each for each in error.findings if not (missing and is_about_reason(each))]
+            said = "; ".join(f"{each.rule} {words.said(each.message)}" for each in others)
             return self._page(request, board, now, form, status=403, failed=said, reason_missing=missing)
         if isinstance(error, FindingsError):
             said = "; ".join(finding.message for finding in error.findings)

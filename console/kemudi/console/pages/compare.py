@@ -171,7 +171,9 @@ class _Handlers:
         if isinstance(error, StaleSettingError):
             said = {"moved": True}
         elif isinstance(error, PolicyRefusedError):
-            said["reason_missing"] = any(is_about_reason(each.message) for each in error.findings)
+            told = "; ".join(words.said(each.message) for each in error.findings)
+            said["failed"] = f"{words.gettext(known.title)}: {told}"
+            said["reason_missing"] = any(is_about_reason(each) for each in error.findings)
         board = self._parts.watch.refresh(ask=False)
         return self._page(
             request,

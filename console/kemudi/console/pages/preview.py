@@ -6,6 +6,8 @@ from typing import Any
 from kemudi.console.board import Board
 from kemudi.console.parts import Parts
 from kemudi.console.writing import Preview
+from kemudi.schema import policy_rules
+from kemudi.schema.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def shown(parts: Parts, board: Board, preview: Preview) -> Shown:
         readers=sorted({name for row in rows for name in parts.readers(board, row)}),
         restart=any(change.requires_restart for change in changes),
         # A missing reason is asked for by the form itself.
-        refused=tuple(each for each in preview.refused if not is_about_reason(each.message)),
+        refused=tuple(each for each in preview.refused if not is_about_reason(each)),
         warnings=preview.prepared.warnings,
         text=preview.text,
     )
@@ -67,6 +69,6 @@ def diff_lines(diff: str) -> tuple[Line, ...]:
     return tuple(found)
 
 
-def is_about_reason(message: str) -> bool:
+def is_about_reason(finding: Finding) -> bool:
     """Whether a refusal asks for a reason only."""
-    return "reason" in message
+    return finding.rule == policy_rules.REASON
