@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from distributed import Client, wait
+from distributed import CancelledError, Client, Security, wait
 
 import kemudi.client
 from kemudi.graph.errors import TaskFailedError
@@ -46,6 +46,7 @@ _RANGES: Final = 64
 _CONNECT_SECONDS: Final = 10.0
 _WORKERLESS_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
+_TLS_HINT: Final = "Name them in Dask's own settings, distributed.comm.tls."
 
 T = TypeVar("T")
 
@@ -126,6 +127,11 @@ class _Handing:
             wait([task for _, task in self._given.values()], _LOOK_SECONDS, "FIRST_COMPLETED")
         except TimeoutError:
             self._require_workers()
+        except CancelledError as error:
+            raise UnavailableError(
+                "the Dask scheduler went away",
+                hint="The checkpoint is kept; the next run goes on from there.",
+            ) from error
         else:
             self._workers_at = time.monotonic()
 
@@ -228,6 +234,7 @@ def _registry(names: Names | None) -> Registry:
 
 
 def _connected(address: str) -> Any:
+    _require_keys(address)
     try:
         client = Client(address, timeout=_CONNECT_SECONDS)
     except ValueError as error:
@@ -246,6 +253,18 @@ def _connected(address: str) -> Any:
             f"the Dask cluster at {address} has no worker", hint="Start some with `dask worker`."
         ) from error
     return client
+
+
+def _require_keys(address: str) -> None:
+    """Asked before there is a client: one that fails for this cannot be closed any more."""
+    if not address.startswith("tls://"):
+        return
+    try:
+        context = Security().get_connection_args("client").get("ssl_context")
+    except OSError as error:
+        raise UsageError("the keys for TLS that Dask is to use cannot be read", hint=_TLS_HINT) from error
+    if context is None:
+        raise UsageError(f"{address} needs keys for TLS, and Dask knows of none", hint=_TLS_HINT)
 
 
 def _result_of(task: Any) -> tuple[Range, int]:

@@ -201,12 +201,14 @@ def test_a_worker_says_what_it_lacks(planned: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_no_scheduler_is_a_clear_refusal(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At an address where nobody listens, and at one that is none."""
+    """At an address where nobody listens, at one that is none, and at one that needs keys which are not there."""
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
     with pytest.raises(UnavailableError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         Cluster("tcp://127.0.0.1:1", None).copy(Fence(store, 1), None)  # type: ignore[arg-type]  # not reached
     with pytest.raises(UsageError, match="is not the address of a Dask scheduler"):
         Cluster("nowhere://", None).copy(Fence(store, 1), None)  # type: ignore[arg-type]  # not reached
+    with pytest.raises(UsageError, match="needs keys for TLS"):
+        Cluster("tls://127.0.0.1:1", None).copy(Fence(store, 1), None)  # type: ignore[arg-type]  # not reached
 
 
 def test_ranges_are_more_than_workers_and_none_is_tiny() -> None:
