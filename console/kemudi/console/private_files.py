@@ -1,4 +1,4 @@
-"""Small JSON files of the console's state folder: 0600, replaced whole, changed by one process at a time."""
+"""Small files of the console's state folder: 0600, replaced whole, changed by one process at a time."""
 
 import fcntl
 import json
@@ -14,10 +14,7 @@ from kemudi.schema.errors import UsageError
 def read_json(path: Path, *, default: Any) -> Any:  # JSON
     """The document in a file; `default` where there is none. Raises UsageError for a damaged file, or one of others."""
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise UsageError(f"{path} can be read by others", hint=f"chmod 600 {path}")
-            return json.load(file)
+        return json.loads(read_private(path))
     except FileNotFoundError:
         return default
     except (ValueError, RecursionError):
@@ -25,6 +22,19 @@ def read_json(path: Path, *, default: Any) -> Any:  # JSON
 
 
 def write_json(path: Path, document: Any) -> None:  # JSON
+    """See `write_private`."""
+    write_private(path, json.dumps(document, indent=1))
+
+
+def read_private(path: Path) -> bytes:
+    """What is in a file. Raises FileNotFoundError, and UsageError for one that others can read."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o077:
+            raise UsageError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+        return file.read()
+
+
+def write_private(path: Path, text: str) -> None:
     """Replace a file; whoever reads it sees the old content or the new one, also after a crash."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
@@ -32,7 +42,7 @@ def write_json(path: Path, document: Any) -> None:  # JSON
     with os.fdopen(
         os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
     ) as file:
-        json.dump(document, file, indent=1)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

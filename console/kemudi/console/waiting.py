@@ -13,7 +13,7 @@ from kemudi.console.events import Hub
 from kemudi.console.problems import ProblemError, not_found
 from kemudi.console.pushing import Pusher
 from kemudi.console.watch import Watch
-from kemudi.repo.approvals import BY_THE_CONSOLE, Seal, Statement
+from kemudi.repo.approvals import BY_THE_CONSOLE, Seal, Statement, same_person
 from kemudi.repo.changes import Committed
 from kemudi.repo.errors import UnknownRevisionError
 from kemudi.repo.evidence import ServedLog
@@ -162,12 +162,12 @@ def is_mine(caller: Caller, found: Proposal) -> bool:
 
 def has_approved(caller: Caller, found: Proposal) -> bool:
     """Whether somebody has approved it as it is now."""
-    return any(each.by.email.casefold() == caller.person.email.casefold() for each in found.counted)
+    return any(same_person(each.by, _person(caller)) for each in found.counted)
 
 
 def has_asked(caller: Caller, found: Proposal) -> bool:
     """Whether somebody asks for changes of it as it is now."""
-    return any(each.by.email.casefold() == caller.person.email.casefold() for each in found.asked)
+    return any(same_person(each.by, _person(caller)) for each in found.asked)
 
 
 def touches(found: Proposal, env: str) -> bool:
