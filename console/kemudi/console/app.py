@@ -41,6 +41,7 @@ from kemudi.console.pages import (
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error, not_found
 from kemudi.schema.errors import KemudiError
+from kemudi.schema.sentences import sentence
 
 PAGES = (
     site,
@@ -116,11 +117,13 @@ def _explain_errors(app: FastAPI, parts: Parts) -> None:
 
     @app.exception_handler(BodyTooLargeError)
     async def too_large(request: Request, _error: BodyTooLargeError) -> Response:
-        return answer(request, ProblemError(413, "too-large", "the request is too large"))
+        return answer(request, ProblemError(413, "too-large", sentence("the request is too large")))
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _error: Exception) -> Response:
-        return answer(request, ProblemError(500, "internal", "the log of the console has the trace"))
+        return answer(
+            request, ProblemError(500, "internal", sentence("the log of the console has the trace"))
+        )
 
 
 def _explain_requests(app: FastAPI, answer: Callable[[Request, ProblemError], Response]) -> None:
@@ -130,16 +133,20 @@ def _explain_requests(app: FastAPI, answer: Callable[[Request, ProblemError], Re
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         # Without the input: it may be a secret that somebody typed.
         errors = [_wrong_input(each) for each in error.errors()]
-        return answer(request, ProblemError(422, "validation", "the request is not valid", errors=errors))
+        return answer(
+            request, ProblemError(422, "validation", sentence("the request is not valid"), errors=errors)
+        )
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            found = ProblemError(405, "method-not-allowed", "this address does not take that method")
+            found = ProblemError(
+                405, "method-not-allowed", sentence("this address does not take that method")
+            )
             found.headers = dict(error.headers or {})
             return answer(request, found)
         if error.status_code == 400:
-            return answer(request, ProblemError(400, "validation", "the body cannot be read"))
+            return answer(request, ProblemError(400, "validation", sentence("the body cannot be read")))
         return answer(request, not_found())
 
 

@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 from kemudi.console.access.people import Caller
 from kemudi.console.board import EnvironmentBoard, Row
 from kemudi.console.problems import ProblemError
+from kemudi.schema.sentences import sentence
 
 Sort = Literal["category", "key", "state"]
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
@@ -72,7 +73,7 @@ def after(rows: Sequence[Row], cursor: str | None, limit: int) -> tuple[Sequence
         start = next((place + 1 for place, row in enumerate(rows) if row.key == key), -1)
         if start < 0:
             raise ProblemError(
-                422, "validation", "the list has changed since this cursor was given; start again"
+                422, "validation", sentence("the list has changed since this cursor was given; start again")
             )
     shown = rows[start : start + limit]
     more = start + limit < len(rows)
@@ -112,4 +113,6 @@ def _opened(cursor: str) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise ProblemError(422, "validation", "this cursor was not given by an earlier page") from None
+        raise ProblemError(
+            422, "validation", sentence("this cursor was not given by an earlier page")
+        ) from None

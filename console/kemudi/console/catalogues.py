@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from kemudi.console.languages import DOMAIN, NAMES
@@ -17,17 +17,19 @@ _OPTIONS: Final = {
     "templates/**.html": {"extensions": "jinja2.ext.i18n", "trimmed": "true", "newstyle_gettext": "true"}
 }
 
-_OF_THE_DOMAIN: Final = {sentence.__name__: None}
+_SENTENCE: Final = {sentence.__name__: None}
+_DOMAIN: Final = ("kemudi.repo", "kemudi.schema")
 
 
 def sentences(folder: Path) -> Catalog:
     """Every sentence of the code and the templates below a folder, and those that the domain says."""
     found = Catalog(project="Kemudi", domain=DOMAIN)
-    for file, _, message, comments, context in extract_from_dir(str(folder), _METHODS, _OPTIONS):
+    words = {**DEFAULT_KEYWORDS, **_SENTENCE}
+    for file, _, message, comments, context in extract_from_dir(str(folder), _METHODS, _OPTIONS, words):
         found.add(message, None, [(file, 0)], auto_comments=comments, context=context)
-    domain = str(files("kemudi.repo"))
-    for file, _, message, _, _ in extract_from_dir(domain, _METHODS[:1], keywords=_OF_THE_DOMAIN):
-        found.add(message, None, [(file, 0)])
+    for package in _DOMAIN:
+        for file, _, message, _, _ in extract_from_dir(str(files(package)), _METHODS[:1], keywords=_SENTENCE):
+            found.add(message, None, [(file, 0)])
     return found
 
 

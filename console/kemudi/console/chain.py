@@ -1,7 +1,7 @@
 """The chain git → daemon → Redis → services of one environment, as it stands now."""
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -132,9 +132,19 @@ def chain_of(board: Board, here: EnvironmentBoard, caller: Caller) -> Chain:
         drifted=counts["drift"],
         overridden=counts["override"],
         paused=status.get("paused"),
-        errors=tuple(each for each in status.get("errors", ()) if whole or each.get("key") in rows),
+        errors=_errors(board, [e for e in status.get("errors", ()) if whole or e.get("key") in rows]),
         rejected=status.get("rejected"),
         ready=ready,
+    )
+
+
+def _errors(board: Board, told: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """The daemon's findings; those that git's own revision has too as sentences, which can be said in any language."""
+    findings = board.state.findings if board.state is not None else ()
+    known = {str(text): text for each in findings for text in (each.message, each.hint) if text}
+    return tuple(
+        {**each, **{name: known.get(str(each.get(name)), each.get(name)) for name in ("message", "hint")}}
+        for each in told
     )
 
 

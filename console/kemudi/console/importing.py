@@ -72,7 +72,7 @@ def read(
     try:
         given, flaws = _given(state, text, form)
     except UsageError as error:
-        return Reading(flaws=(Flaw(None, "", str(error)),))
+        return Reading(flaws=(Flaw(None, "", error.message),))
     except FindingsError as error:
         found = (Flaw(each.line, each.key or "", each.message) for each in error.findings)
         return Reading(flaws=tuple(found)[:MOST_FLAWS])

@@ -37,13 +37,19 @@ class Language:
         self._locale = Locale.parse(code)
 
     def said(self, text: str) -> str:
-        """A sentence of the domain, as a policy's finding, in this language; any other text as it is."""
+        """A sentence, as of a finding or an error, in this language; any other text as it is."""
         if not isinstance(text, Sentence):
             return text
-        values = {
-            name: self.said(each) if isinstance(each, str) else each for name, each in text.values.items()
-        }
-        return self.gettext(text.template) % values
+        return self.gettext(text.template) % {name: self._value(each) for name, each in text.values.items()}
+
+    def _value(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.said(value)
+        if isinstance(value, datetime):
+            return self.moment(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self.number(value)
+        return value
 
     def age(self, moment: datetime | str | None) -> str:
         """How long ago something was: `3 hours ago`, `3 jam yang lalu`. Empty for None."""

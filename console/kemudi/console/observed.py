@@ -10,6 +10,7 @@ import httpx
 
 from kemudi.repo.evidence import LOG_ENTRIES, Served, served
 from kemudi.schema.errors import ConflictError, KemudiError, RefusedError, UnavailableError, UsageError
+from kemudi.schema.sentences import sentence
 
 _TIMEOUT_SECONDS: Final = 5.0
 _BY_STATUS: Final[Mapping[int, type[KemudiError]]] = {
@@ -74,7 +75,8 @@ class DaemonClient:
             document = answer.json() if answer.content else None
         except (httpx.HTTPError, ValueError) as error:
             raise UnavailableError(
-                "the daemon does not answer", hint="What is saved goes live when it is back."
+                sentence("the daemon does not answer"),
+                hint=sentence("What is saved goes live when it is back."),
             ) from error
         if answer.is_success:
             return document

@@ -14,6 +14,7 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
 from kemudi.schema.documents import JSON
 from kemudi.schema.errors import KemudiError
+from kemudi.schema.sentences import sentence
 
 LONGEST_PAUSE: Final = timedelta(days=7)
 
@@ -36,9 +37,9 @@ def pause(parts: Parts, request: Request, env: str, reason: str, until: datetime
     """Stop publishing until a moment that is near enough. Raises ProblemError."""
     now = datetime.now(UTC)
     if not reason.strip():
-        raise _invalid("reason", "a pause needs a reason")
+        raise _invalid("reason", sentence("a pause needs a reason"))
     if not now < until <= now + LONGEST_PAUSE:
-        raise _invalid("until", "a pause ends within seven days")
+        raise _invalid("until", sentence("a pause ends within seven days"))
     body = {"env": env, "reason": reason.strip(), "until": until.isoformat()}
     _ask(parts, request, "pause", env, "PUT", "/pause", body, detail=f"until {until.isoformat()}: {reason}")
     parts.watch.refresh()

@@ -27,6 +27,7 @@ from kemudi.console.writing import Writer
 from kemudi.repo.history import Entry
 from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.schema.documents import JSON
+from kemudi.schema.sentences import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Parts:
         """What a commit gave a setting. Raises ProblemError for a secret, and where the commit did not change it."""
         if row.spec.sensitive:
             raise ProblemError(
-                409, "secret-not-readable", "an earlier secret cannot be read here; set it anew"
+                409, "secret-not-readable", sentence("an earlier secret cannot be read here; set it anew")
             )
         sha = self.desired.resolve(revision)
         layers = layers_of(self.board.state, row.env) if self.board.state is not None else ()
@@ -115,7 +116,7 @@ class Parts:
             if entry.revision == sha and not entry.sensitive and entry.layer != DEFAULT_LAYER
         ]
         if not found or not layers:
-            raise ProblemError(404, "not-found", "that commit did not change this setting here")
+            raise ProblemError(404, "not-found", sentence("that commit did not change this setting here"))
         # A layer that is not there any more got another name since: then it is written where the setting is now.
         now = row.layer if row.layer in layers else layers[-1]
         placed = [(entry.layer if entry.layer in layers else now, entry) for entry in found]

@@ -15,6 +15,7 @@ from kemudi.schema.errors import (
     UsageError,
 )
 from kemudi.schema.findings import Finding
+from kemudi.schema.sentences import sentence
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -154,14 +155,14 @@ class ProblemError(Exception):
 
 def not_found() -> ProblemError:
     """What is not there, and what may not be seen: one answer."""
-    return ProblemError(404, "not-found", "there is no such thing here, or it is not shown to you")
+    return ProblemError(404, "not-found", sentence("there is no such thing here, or it is not shown to you"))
 
 
 def from_error(error: KemudiError) -> ProblemError:
     """What an error of the parts below means to the caller."""
-    detail = str(error) if error.hint is None else f"{error}. {error.hint}"
+    detail = error.explained
     if isinstance(error, UnknownRevisionError):  # its sentence names the folder of the repository
-        return ProblemError(422, "validation", "that names no commit of this history")
+        return ProblemError(422, "validation", sentence("that names no commit of this history"))
     if isinstance(error, FindingsError):
         return ProblemError(422, "validation", detail, errors=findings_as_errors(error.findings))
     if isinstance(error, RefusedError):
@@ -173,7 +174,7 @@ def from_error(error: KemudiError) -> ProblemError:
         return ProblemError(503, "unavailable", detail, headers={"Retry-After": "2"})
     if isinstance(error, UsageError):
         return ProblemError(422, "validation", detail)
-    return ProblemError(500, "internal", "the log of the console has the trace")
+    return ProblemError(500, "internal", sentence("the log of the console has the trace"))
 
 
 def findings_as_errors(findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from kemudi.console.board import as_text
 from kemudi.console.catalogue import type_of
 from kemudi.console.languages import Language
 from kemudi.console.wording import must_be, unit_of
+from kemudi.schema.sentences import Sentence
 
 MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -39,6 +40,7 @@ def _environment(words: Language, version: str) -> Environment:
         autoescape=True,
         extensions=["jinja2.ext.i18n"],
         undefined=StrictUndefined,
+        finalize=lambda value: words.said(value) if isinstance(value, Sentence) else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -51,7 +53,6 @@ def _environment(words: Language, version: str) -> Environment:
         short=short,
         iso=_iso,
         listed=words.listed,
-        said=words.said,
         coded=coded,
     )
     made.globals.update(

@@ -22,6 +22,7 @@ from kemudi.repo.proposal_model import Proposal
 from kemudi.repo.proposals import Proposals
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.manifest import Role
+from kemudi.schema.sentences import sentence
 
 STATES: Final = ("waiting", "ready", "changes", "refused", "conflict", "invalid", "empty")
 
@@ -88,10 +89,16 @@ class Waiting:
         self._require(request, board, found, "editor")
         if found.tip == tip and found.state == "changes":
             names = ", ".join(each.by.name for each in found.asked)
-            raise ProblemError(409, "changes-asked", f"{names} asked for changes")
+            raise ProblemError(409, "changes-asked", sentence("%(names)s asked for changes", names=names))
         if found.tip == tip and found.state == "waiting":
             raise ProblemError(
-                403, "approval-required", f"approvals are missing: {found.missing} of {found.needs.required}"
+                403,
+                "approval-required",
+                sentence(
+                    "approvals are missing: %(missing)s of %(required)s",
+                    missing=found.missing,
+                    required=found.needs.required,
+                ),
             )
         done = self._proposals.merge(name, tip, _person(caller))
         self._watch.refresh(ask=False)

@@ -15,6 +15,7 @@ from kemudi.console.desired import Desired, environments_of
 from kemudi.console.events import Hub
 from kemudi.console.observed import DaemonClient, Observed
 from kemudi.schema.errors import KemudiError
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 
 GIT_SECONDS: Final = 0.15
@@ -105,13 +106,13 @@ class Watch:
         try:
             branch, head = self._desired.head()
             if head is None:
-                return _unreadable(before, "the branch has no commit yet", self._observed)
+                return _unreadable(before, sentence("the branch has no commit yet"), self._observed)
             if head != self._head:
                 self._head, self._moved_at = head, time.monotonic()
             state = self._desired.state(head)
             published = self._published(state)
         except KemudiError as error:
-            return _unreadable(before, str(error), self._observed)
+            return _unreadable(before, error.message, self._observed)
         sources = Sources(branch, head, state, published, self._observed)
         if self._sources is not None and not before.git_problem and _same(self._sources, sources):
             return before

@@ -25,6 +25,7 @@ from kemudi.schema.documents import JSON
 from kemudi.schema.errors import ConflictError
 from kemudi.schema.findings import Finding
 from kemudi.schema.secret import Secret
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 
 _ATTEMPTS: Final = 20
@@ -178,7 +179,7 @@ class Writer:
                 raise ProblemError(
                     403,
                     "approval-required",
-                    "this cannot be saved directly here; propose it, for somebody to approve",
+                    sentence("this cannot be saved directly here; propose it, for somebody to approve"),
                 )
             if asked.propose and not asked.again:
                 self._check_only_one(caller, board, prepared)
@@ -188,14 +189,16 @@ class Writer:
                 continue  # by a change of other settings; of these it would have been a StaleSettingError
             restart = tuple(sorted({each.key for each in prepared.plan.changes if each.requires_restart}))
             return Saved(done.revision, done.branch, done.changed, asked.propose, restart)
-        raise ConflictError("the branch moves faster than the change can be made", hint="Try again.")
+        raise ConflictError(
+            sentence("the branch moves faster than the change can be made"), hint=sentence("Try again.")
+        )
 
     def _check_only_one(self, caller: Caller, board: Board, prepared: Prepared) -> None:
         """Two open proposals for one setting are rarely what people want. Raises ProblemError for a second one."""
         other = self._waiting.of({(each.env, each.key) for each in prepared.plan.changes})
         if other is not None:
             named = other.id if sees(caller, board, other) else None
-            detail = "a proposal for the same setting waits already"
+            detail = sentence("a proposal for the same setting waits already")
             raise ProblemError(409, "proposal-open", detail, proposal=named)
 
     def _prepare(self, caller: Caller, board: Board, asked: Asked) -> Prepared:
@@ -219,14 +222,18 @@ class Writer:
         layer = wanted.layer or layers[-1]
         if layer not in layers:
             raise ProblemError(
-                422, "validation", f"{env} has no layer of that name; it has: {', '.join(layers)}"
+                422,
+                "validation",
+                sentence(
+                    "%(env)s has no layer of that name; it has: %(layers)s", env=env, layers=", ".join(layers)
+                ),
             )
         for reached in reach_of(state, layer):
             if not caller.may("editor", reached, row.category):
                 raise ProblemError(
                     403,
                     "read-only",
-                    f"this needs the role editor in {reached}",
+                    sentence("this needs the role editor in %(env)s", env=reached),
                     role="editor",
                     environment=reached,
                     holders=[],
@@ -241,7 +248,7 @@ class Writer:
         """The strictest of all environments that the change touches."""
         read = policies_of(self._state(board))
         if read.findings:
-            detail = "the policies in kemudi.yaml cannot be read, so nothing can be allowed by them"
+            detail = sentence("the policies in kemudi.yaml cannot be read, so nothing can be allowed by them")
             raise ProblemError(403, "refused", detail, errors=findings_as_errors(read.findings))
         return strictest(read.policies, prepared.plan)
 
@@ -257,7 +264,11 @@ class Writer:
 
     def _state(self, board: Board) -> ConfigState:
         if board.state is None or board.git_problem:
-            raise ProblemError(503, "unavailable", f"git cannot be read: {board.git_problem or 'not yet'}")
+            raise ProblemError(
+                503,
+                "unavailable",
+                sentence("git cannot be read: %(problem)s", problem=board.git_problem or sentence("not yet")),
+            )
         return board.state
 
 
@@ -266,7 +277,9 @@ def visible_row(board: Board, caller: Caller, env: str, key: str) -> Row:
     here = board.environments.get(env)
     row = here.rows.get(key) if here is not None else None
     if row is None or caller.role(env, row.category) is None:
-        raise ProblemError(404, "not-found", "there is no such setting here, or it is not shown to you")
+        raise ProblemError(
+            404, "not-found", sentence("there is no such setting here, or it is not shown to you")
+        )
     return row
 
 

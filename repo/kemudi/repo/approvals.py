@@ -23,6 +23,7 @@ from kemudi.repo.refs import Refs
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import UsageError
 from kemudi.schema.failpoints import failpoint
+from kemudi.schema.sentences import sentence
 
 Kind = Literal["approved", "changes"]
 
@@ -73,7 +74,7 @@ class Seal:
     def __init__(self, key: bytes) -> None:
         """Take the key. Raises UsageError for a short one."""
         if len(key) < 32:
-            raise UsageError("a key for approvals has at least 32 bytes")
+            raise UsageError(sentence("a key for approvals has at least 32 bytes"))
         self._key = key
 
     def sealed(self, sha: str, said: Statement) -> Statement:
@@ -144,7 +145,10 @@ def delete_branch(repository: ConfigRepository, branch: str, tip: str, *, mark: 
     ref = f"refs/heads/{branch}"
     with writing(where) as lock:
         if Refs(where, repository.git).tip(ref) != tip:
-            raise HeadMovedError(f"the branch {branch} moved meanwhile", hint="Look at it again.")
+            raise HeadMovedError(
+                sentence("the branch %(branch)s moved meanwhile", branch=branch),
+                hint=sentence("Look at it again."),
+            )
         lines = [f"delete {ref} {tip}", *([f"update {mark} {tip}"] if mark else [])]
         wanted = "".join(f"{line}\n" for line in lines).encode()
         Git(where.git_dir).run("update-ref", "--stdin", data=wanted, inherited=(lock,))

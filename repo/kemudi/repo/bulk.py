@@ -9,6 +9,7 @@ from kemudi.repo.importing.found import Left
 from kemudi.repo.importing.plain_sources import dotenv
 from kemudi.schema.documents import JSON, Document, read_document
 from kemudi.schema.errors import FindingsError, UsageError
+from kemudi.schema.sentences import sentence
 
 LARGEST: Final = 4 * 1024 * 1024
 
@@ -54,8 +55,8 @@ class Bulk:
         for layer, values in self.values.items():
             if not isinstance(values, dict):
                 raise UsageError(
-                    f"{layer[:60]!r} is no layer with settings below it",
-                    hint="Name --env or --layer for a document of `KEY: value`.",
+                    sentence("%(name)s is no layer with settings below it", name=repr(layer[:60])),
+                    hint=sentence("Name --env or --layer for a document of `KEY: value`."),
                 )
             found += [Given(key, value, layer, self._line(layer, key)) for key, value in values.items()]
         return tuple(found)
@@ -70,15 +71,15 @@ class Bulk:
 def read_bulk(data: bytes, name: str) -> Bulk:
     """A YAML or JSON document. Raises UsageError when it is too large or no mapping, FindingsError with places."""
     if len(data) > LARGEST:
-        raise UsageError(f"the document is larger than {LARGEST // 1024 // 1024} MiB")
+        raise UsageError(sentence("the document is larger than %(value)s MiB", value=LARGEST // 1024 // 1024))
     document, findings = read_document(data, name)
     values = _as_json(data)
     if values is None:
         if document is None or findings:
-            raise FindingsError("the document cannot be read", findings)
+            raise FindingsError(sentence("the document cannot be read"), findings)
         values = document.values
     if not isinstance(values, dict):
-        raise UsageError("the document is no mapping of settings")
+        raise UsageError(sentence("the document is no mapping of settings"))
     return Bulk(values, document if document is not None and not findings else None)
 
 

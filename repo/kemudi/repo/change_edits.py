@@ -17,6 +17,7 @@ from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.paths import File, values_path
 from kemudi.schema.secret import MASK, Secret
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 
 
@@ -48,9 +49,9 @@ def edited_files(
     contract.
     """
     if state.manifest is None:
-        raise FindingsError("kemudi.yaml is not valid", state.findings)
+        raise FindingsError(sentence("kemudi.yaml is not valid"), state.findings)
     if len({(edit.layer, edit.key) for edit in edits}) != len(edits):
-        raise UsageError("the same setting of the same layer is changed twice")
+        raise UsageError(sentence("the same setting of the same layer is changed twice"))
     texts: dict[str, str] = {}
     for edit in edits:
         path = path_of(state, edit)
@@ -72,7 +73,11 @@ def path_of(state: ConfigState, edit: Edit) -> str:
     layers = state.manifest.layers if state.manifest is not None else ()
     if edit.layer not in layers:
         raise UsageError(
-            f"there is no layer {edit.layer!r}; the config repo has: {', '.join(layers)}",
+            sentence(
+                "there is no layer %(layer)s; the config repo has: %(layers)s",
+                layer=repr(edit.layer),
+                layers=", ".join(layers),
+            ),
             hint=did_you_mean(edit.layer, layers),
         )
     category = state.category_of.get(edit.key)
@@ -85,7 +90,8 @@ def path_of(state: ConfigState, edit: Edit) -> str:
             return path
     if category is None:
         raise UsageError(
-            f"no contract has a setting {edit.key!r}", hint=did_you_mean(edit.key, state.category_of)
+            sentence("no contract has a setting %(key)s", key=repr(edit.key)),
+            hint=did_you_mean(edit.key, state.category_of),
         )
     return values_path(edit.layer, category)
 
@@ -119,11 +125,11 @@ def _text(state: ConfigState, path: str) -> str:
     if file is None:
         return header(Path(path))
     if file.kind != "file":
-        raise UsageError(f"{path} is not a regular file")
+        raise UsageError(sentence("%(path)s is not a regular file", path=path))
     try:
         return file.data.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
+        raise UsageError(sentence("%(path)s is not UTF-8", path=path)) from None
 
 
 def _with(state: ConfigState, edit: Edit, path: str, text: str) -> str:
@@ -140,7 +146,9 @@ def _written(state: ConfigState, contract: Contract, edit: Edit, path: str) -> J
     sensitive = contract.settings[edit.key].sensitive
     if isinstance(value, Envelope) or (sensitive and is_sealed(value)):
         if not sensitive:
-            raise UsageError(f"{edit.key} is not sensitive in its contract, so it is not sealed")
+            raise UsageError(
+                sentence("%(key)s is not sensitive in its contract, so it is not sealed", key=edit.key)
+            )
         return str(value)
     plain: JSON = value.reveal() if isinstance(value, Secret) else value
     _check_value(contract, edit, plain, path, sensitive=sensitive)
@@ -168,4 +176,4 @@ def _check_value(contract: Contract, edit: Edit, value: JSON, path: str, *, sens
         )
         for problem in (problems[:1] if sensitive else problems)
     ]
-    raise FindingsError("the change does not validate; nothing was written", findings)
+    raise FindingsError(sentence("the change does not validate; nothing was written"), findings)

@@ -39,6 +39,7 @@ from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.failpoints import failpoint
 from kemudi.schema.findings import Finding
 from kemudi.schema.guard import looks_like
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 
 __all__ = [
@@ -152,7 +153,9 @@ def prepare(
                     raise
                 continue  # another writer was putting its change in place: that is no edit of the user's
             return prepared
-    raise ConflictError("the branch moves faster than the change can be prepared", hint="Try again.")
+    raise ConflictError(
+        sentence("the branch moves faster than the change can be prepared"), hint=sentence("Try again.")
+    )
 
 
 def commit(prepared: Prepared) -> Committed:
@@ -163,7 +166,11 @@ def commit(prepared: Prepared) -> Committed:
     """
     if prepared.refusals:
         first = prepared.refusals[0]
-        raise PolicyRefusedError(f"{first.rule}: {first.message}", prepared.refusals, hint=first.hint)
+        raise PolicyRefusedError(
+            sentence("%(rule)s: %(message)s", rule=first.rule, message=first.message),
+            prepared.refusals,
+            hint=first.hint,
+        )
     if prepared.is_empty:
         return Committed(prepared.base, prepared.branch, changed=False)
     with ConfigRepository.open(prepared.root, prefix=prepared.prefix) as repository:
@@ -190,7 +197,9 @@ def apply(root: Path, request: ChangeRequest, *, context: PolicyContext | None =
             return commit(prepared)
         except HeadMovedError:
             continue
-    raise ConflictError("the branch moves faster than the change can be made", hint="Try again.")
+    raise ConflictError(
+        sentence("the branch moves faster than the change can be made"), hint=sentence("Try again.")
+    )
 
 
 def _prepared(
@@ -240,8 +249,10 @@ def _check_reason(request: ChangeRequest) -> None:
         kind = looks_like(text)
         if kind is not None and kind != "a random key":
             raise UsageError(
-                f"the reason holds what looks like {kind}, and would stand in git for ever",
-                hint="Say it without the secret.",
+                sentence(
+                    "the reason holds what looks like %(kind)s, and would stand in git for ever", kind=kind
+                ),
+                hint=sentence("Say it without the secret."),
             )
 
 
@@ -250,17 +261,22 @@ def _target(repository: ConfigRepository, request: ChangeRequest) -> tuple[str, 
     head = repository.head()
     name = request.branch
     if name is not None and name.startswith("-"):
-        raise UnknownRevisionError(f"{name[:60]!r} cannot be the name of a branch")
+        raise UnknownRevisionError(sentence("%(name)s cannot be the name of a branch", name=repr(name[:60])))
     if name is None and request.propose:
         name = _free_name(repository, request)
     if name is None:
         if head.branch is None:
-            raise UsageError("HEAD is on no branch", hint="Switch to one, or name one with --propose BRANCH.")
+            raise UsageError(
+                sentence("HEAD is on no branch"),
+                hint=sentence("Switch to one, or name one with --propose BRANCH."),
+            )
         name = head.branch
     tip = repository.branch_tip(check_ref_part(name))
     start = tip or head.sha
     if start is None:
-        raise UsageError("the repository has no commit yet", hint="Commit the config repo first.")
+        raise UsageError(
+            sentence("the repository has no commit yet"), hint=sentence("Commit the config repo first.")
+        )
     return name, start, tip is None
 
 
@@ -278,7 +294,7 @@ def check_valid(old: ConfigState, new: ConfigState) -> tuple[Finding, ...]:
     fresh = [finding for finding in new.findings if _identity(finding) not in known]
     errors = [finding for finding in fresh if finding.severity == "error"]
     if errors:
-        raise FindingsError("the change does not validate; nothing was written", errors)
+        raise FindingsError(sentence("the change does not validate; nothing was written"), errors)
     return tuple(fresh)
 
 

@@ -10,6 +10,7 @@ from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import FindingsError, UsageError
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState, ResolvedSetting
 
 DifferenceState = Literal["different", "unknown"]
@@ -69,11 +70,16 @@ def _check(state: ConfigState, env: str) -> None:
     names = [each.name for each in state.manifest.environments] if state.manifest is not None else []
     if env not in names:
         raise UsageError(
-            f"there is no environment {env!r}; there are: {', '.join(names)}", hint=did_you_mean(env, names)
+            sentence(
+                "there is no environment %(env)s; there are: %(names)s", env=repr(env), names=", ".join(names)
+            ),
+            hint=did_you_mean(env, names),
         )
     findings = state.findings_for(env)
     if findings:
-        raise FindingsError(f"{env} cannot be resolved: its files do not validate", findings)
+        raise FindingsError(
+            sentence("%(env)s cannot be resolved: its files do not validate", env=env), findings
+        )
 
 
 def _differences(state: ConfigState, left: str, right: str) -> Iterator[Difference]:

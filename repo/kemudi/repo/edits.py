@@ -22,6 +22,7 @@ from kemudi.schema.envelope import is_sealed
 from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.refusals import LIMIT_BYTES
 from kemudi.schema.scalars import read_plain
+from kemudi.schema.sentences import sentence
 from kemudi.schema.sops import is_sops
 
 # Plain in every context and for every reader, YAML 1.1's included: it reads these words and digits otherwise.
@@ -52,16 +53,21 @@ def edit_text(path: Path, change: Callable[[str], str]) -> bool:
     try:
         before = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
+        raise UsageError(sentence("%(path)s is not UTF-8", path=path)) from None
     after = change(before)
     if after == before:
         return False
     if _stamp(path) != stamp:
-        raise ConflictError(f"{path} was changed by somebody else meanwhile", hint="Try again.")
+        raise ConflictError(
+            sentence("%(path)s was changed by somebody else meanwhile", path=path),
+            hint=sentence("Try again."),
+        )
     try:
         replace_file(path, after.encode(), mode=mode, durable=True)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(
+            sentence("%(path)s cannot be written: %(strerror)s", path=path, strerror=error.strerror)
+        ) from None
     return True
 
 
@@ -106,7 +112,9 @@ def without_key(text: str, key: str, *, file: str = "") -> str:
     if root is None or span is None:
         return text
     if root.flow_style:
-        raise UsageError(f"{file} is written as one {{…}}; take {key} out by hand")
+        raise UsageError(
+            sentence("%(file)s is written as one {…}; take %(key)s out by hand", file=file, key=key)
+        )
     start = text.rfind("\n", 0, span[0].start_mark.index) + 1
     end = text.find("\n", _end(text, span[1]))
     after = text[:start] + (text[end + 1 :] if end >= 0 else "")
@@ -119,7 +127,9 @@ def _with_sealed(text: str, sealed: Mapping[str, str], *, file: str) -> str:
     known = {str(before.values[key]): new for key, new in sealed.items() if is_sealed(before.values.get(key))}
     after = _SEALED.sub(lambda found: known.get(found[0], found[0]), text)
     if not _same({**before.values, **sealed}, dict(_document(after, file).values)):
-        raise UsageError(f"{file} cannot be written without touching more; set its values one by one")
+        raise UsageError(
+            sentence("%(file)s cannot be written without touching more; set its values one by one", file=file)
+        )
     return after
 
 
@@ -129,12 +139,16 @@ def _with_name(text: str, key: str, new: str, *, file: str) -> str:
     span = None if root is None else _span(root, key)
     if span is None or new in before.values:
         raise UsageError(
-            f"{file} sets {new} already" if new in before.values else f"{file} does not set {key}"
+            sentence("%(file)s sets %(new)s already", file=file, new=new)
+            if new in before.values
+            else sentence("%(file)s does not set %(key)s", file=file, key=key)
         )
     after = text[: span[0].start_mark.index] + _text(new, "", flow=True) + text[span[0].end_mark.index :]
     wanted = {new if name == key else name: value for name, value in before.values.items()}
     if not _same(wanted, dict(_document(after, file).values)):
-        raise UsageError(f"{key} cannot be renamed in {file}; edit it by hand")
+        raise UsageError(
+            sentence("%(key)s cannot be renamed in %(file)s; edit it by hand", key=key, file=file)
+        )
     return after
 
 
@@ -154,7 +168,7 @@ def render(value: JSON, *, quote: str = "", flow: bool = False) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(render(item, flow=True) for item in value) + "]"
     if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError("a number that is not finite cannot be a setting")
+        raise UsageError(sentence("a number that is not finite cannot be a setting"))
     return json.dumps(value)
 
 
@@ -246,7 +260,13 @@ def _span(root: MappingNode, key: str) -> tuple[Node, Node] | None:
         (name, value) for name, value in root.value if isinstance(name, ScalarNode) and name.value == key
     ]
     if len(found) > 1:
-        raise UsageError(f"{key} stands in the file {len(found)} times; take out all but one by hand")
+        raise UsageError(
+            sentence(
+                "%(key)s stands in the file %(number)s times; take out all but one by hand",
+                key=key,
+                number=len(found),
+            )
+        )
     return found[0] if found else None
 
 
@@ -276,12 +296,14 @@ def _document(text: str, file: str) -> Document:
     document, findings = read_document(text.encode(), file)
     if is_sops(document):
         raise UsageError(
-            f"{file} is a file of SOPS, whose MAC any edit would break",
-            hint="Change it with `sops`, or take it over: kemudi secret import-sops",
+            sentence("%(file)s is a file of SOPS, whose MAC any edit would break", file=file),
+            hint=sentence("Change it with `sops`, or take it over: kemudi secret import-sops"),
         )
     if document is None:
         place = f"{findings[0].file}:{findings[0].line}" if findings else file
-        raise FindingsError(f"{place} has to be mended by hand before it can be edited", findings)
+        raise FindingsError(
+            sentence("%(place)s has to be mended by hand before it can be edited", place=place), findings
+        )
     return document
 
 
@@ -291,7 +313,13 @@ def _check(before: Document, after: Document, key: str, value: JSON, *, removed:
     if not removed:
         wanted[key] = value
     if not _same(wanted, dict(after.values)):
-        raise UsageError(f"{key} cannot be changed in {before.file} without touching more; edit it by hand")
+        raise UsageError(
+            sentence(
+                "%(key)s cannot be changed in %(file)s without touching more; edit it by hand",
+                key=key,
+                file=before.file,
+            )
+        )
 
 
 def _same(one: JSON, other: JSON) -> bool:
@@ -309,7 +337,9 @@ def _load(path: Path) -> tuple[tuple[int, ...] | None, int | None, bytes]:
     except FileNotFoundError:
         return None, None, header(path).encode()
     except OSError as error:
-        raise UsageError(f"{path} cannot be edited: {error.strerror}") from None
+        raise UsageError(
+            sentence("%(path)s cannot be edited: %(strerror)s", path=path, strerror=error.strerror)
+        ) from None
     return _stamp_of(found), stat.S_IMODE(found.st_mode), data
 
 

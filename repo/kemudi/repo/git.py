@@ -29,6 +29,7 @@ from kemudi.repo.errors import (
     UnsupportedRepositoryError,
 )
 from kemudi.schema.errors import KemudiError
+from kemudi.schema.sentences import sentence
 
 TIME_LIMIT_SECONDS: Final = 30.0
 SHA: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
@@ -79,7 +80,7 @@ def without_credentials(text: str) -> str:
 def check_sha(text: str) -> str:
     """`text` if it is a full lower-case SHA-1. Raises UnknownRevisionError."""
     if not SHA.fullmatch(text):
-        raise UnknownRevisionError(f"{text[:60]!r} is not a full commit id")
+        raise UnknownRevisionError(sentence("%(name)s is not a full commit id", name=repr(text[:60])))
     return text
 
 
@@ -110,7 +111,9 @@ class Git:
     def rev_parse(self, name: str) -> str | None:
         """The commit that a name of git's stands for, None if there is none."""
         if not name or _UNREADABLE_NAME.search(name):
-            raise UnknownRevisionError(f"{name[:60]!r} cannot be the name of a commit")
+            raise UnknownRevisionError(
+                sentence("%(name)s cannot be the name of a commit", name=repr(name[:60]))
+            )
         try:
             found = self._text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except GitFailedError as error:
@@ -240,7 +243,9 @@ def program() -> str:
     """The git program. Raises GitMissingError."""
     found = shutil.which("git")
     if found is None:
-        raise GitMissingError("there is no git program on PATH", hint="Install git 2.34 or newer.")
+        raise GitMissingError(
+            sentence("there is no git program on PATH"), hint=sentence("Install git 2.34 or newer.")
+        )
     return found
 
 
@@ -277,7 +282,9 @@ def run(
 
 
 def _too_long(name: str, limit_seconds: float) -> GitTimeoutError:
-    return GitTimeoutError(f"git {name} took more than {limit_seconds:g} s")
+    return GitTimeoutError(
+        sentence("git %(name)s took more than %(limit_seconds)s s", name=name, limit_seconds=limit_seconds)
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -300,11 +307,19 @@ def failure(name: str, code: int, stderr: str) -> KemudiError:
         return locked_error(Path(locked[1]))
     owned = _OWNED.search(text)
     if owned is not None:
-        hint = f"If you trust it: git config --global --add safe.directory {owned[1]}"
-        return UnsafeRepositoryError(f"{owned[1]} belongs to another user", hint=hint)
+        hint = sentence(
+            "If you trust it: git config --global --add safe.directory %(folder)s", folder=owned[1]
+        )
+        return UnsafeRepositoryError(sentence("%(name)s belongs to another user", name=owned[1]), hint=hint)
     if "unknown repository extension" in text or "expected git repo version" in text.lower():
-        return UnsupportedRepositoryError(f"this git cannot read the repository: {_first_line(text)}")
-    return GitFailedError(f"git {name} failed: {_first_line(text) or code}", stderr=text, code=code)
+        return UnsupportedRepositoryError(
+            sentence("this git cannot read the repository: %(text)s", text=_first_line(text))
+        )
+    return GitFailedError(
+        sentence("git %(name)s failed: %(value)s", name=name, value=_first_line(text) or code),
+        stderr=text,
+        code=code,
+    )
 
 
 def locked_error(lock: Path) -> GitLockedError:
@@ -314,8 +329,8 @@ def locked_error(lock: Path) -> GitLockedError:
     except OSError:
         age = "gone by now"
     return GitLockedError(
-        f"git is locked by {lock} ({age})",
-        hint="Another git may be at work. If none is running, delete the file and try again.",
+        sentence("git is locked by %(lock)s (%(age)s)", lock=lock, age=age),
+        hint=sentence("Another git may be at work. If none is running, delete the file and try again."),
     )
 
 

@@ -12,6 +12,7 @@ from kemudi.repo.errors import GitLockedError
 from kemudi.repo.git import NO_COMMIT, Git, locked_error
 from kemudi.repo.layout import Layout
 from kemudi.schema.errors import UnavailableError
+from kemudi.schema.sentences import sentence
 
 _AGAIN_SECONDS: Final = 0.005
 _PATIENCE_SECONDS: Final = 3.0
@@ -56,7 +57,9 @@ def _locked_by_link(mine: Path, lock: Path, deadline: float) -> bool:
         time.sleep(_AGAIN_SECONDS)
         return False
     except OSError as error:
-        raise UnavailableError(f"{lock} cannot be made: {error.strerror}") from None
+        raise UnavailableError(
+            sentence("%(lock)s cannot be made: %(strerror)s", lock=lock, strerror=error.strerror)
+        ) from None
     return True
 
 
@@ -94,5 +97,7 @@ def own_folder(git_dir: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise UnavailableError(f"{git_dir} cannot be written: {error.strerror}") from None
+        raise UnavailableError(
+            sentence("%(git_dir)s cannot be written: %(strerror)s", git_dir=git_dir, strerror=error.strerror)
+        ) from None
     return folder

@@ -28,17 +28,18 @@ from kemudi.repo.refs import Refs
 from kemudi.repo.walk import blob_sha
 from kemudi.schema.errors import ConflictError, UsageError
 from kemudi.schema.failpoints import failpoint
+from kemudi.schema.sentences import sentence
 
 HEADS: Final = "refs/heads/"
 
 _AGAIN_SECONDS: Final = 0.005
 _PATIENCE_SECONDS: Final = 10.0
 _UNDER_WAY: Final = {
-    "MERGE_HEAD": "a merge",
-    "CHERRY_PICK_HEAD": "a cherry-pick",
-    "REVERT_HEAD": "a revert",
-    "rebase-merge": "a rebase",
-    "rebase-apply": "a rebase",
+    "MERGE_HEAD": sentence("a merge"),
+    "CHERRY_PICK_HEAD": sentence("a cherry-pick"),
+    "REVERT_HEAD": sentence("a revert"),
+    "rebase-merge": sentence("a rebase"),
+    "rebase-apply": sentence("a rebase"),
 }
 
 
@@ -121,12 +122,13 @@ def check_untouched(where: Layout, swaps: Sequence[Swap]) -> None:
     for swap in swaps:
         if _on_disk(where, swap.path) != swap.old:
             raise ConflictError(
-                f"{swap.path} has changes that are not committed",
-                hint="Commit them, or set them aside with `git stash`; then try again.",
+                sentence("%(path)s has changes that are not committed", path=swap.path),
+                hint=sentence("Commit them, or set them aside with `git stash`; then try again."),
             )
         if staged.get(swap.path) != swap.old:
             raise ConflictError(
-                f"{swap.path} has staged changes", hint="Commit them, or take them back; then try again."
+                sentence("%(path)s has staged changes", path=swap.path),
+                hint=sentence("Commit them, or take them back; then try again."),
             )
 
 
@@ -134,7 +136,10 @@ def check_idle(where: Layout) -> None:
     """A commit in the middle of a merge would be neither the merge nor the change. Raises ConflictError."""
     for name, what in _UNDER_WAY.items():
         if (where.git_dir / name).exists():
-            raise ConflictError(f"{what} is under way in {where.worktree}", hint="Finish it, or abort it.")
+            raise ConflictError(
+                sentence("%(what)s is under way in %(worktree)s", what=what, worktree=where.worktree),
+                hint=sentence("Finish it, or abort it."),
+            )
 
 
 def check_checked_out(where: Layout, branch: str) -> None:
@@ -147,8 +152,12 @@ def check_checked_out(where: Layout, branch: str) -> None:
         with contextlib.suppress(OSError):
             if (git_dir / "HEAD").read_text(encoding="utf-8").strip() == f"ref: {HEADS}{branch}":
                 raise ConflictError(
-                    f"the branch {branch} is checked out in another work tree ({git_dir.name})",
-                    hint="Make the change there, or switch that work tree to another branch.",
+                    sentence(
+                        "the branch %(branch)s is checked out in another work tree (%(name)s)",
+                        branch=branch,
+                        name=git_dir.name,
+                    ),
+                    hint=sentence("Make the change there, or switch that work tree to another branch."),
                 )
 
 
@@ -165,7 +174,9 @@ def writing(where: Layout) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise ConflictError("another Kemudi is writing here", hint="Try again.") from None
+                    raise ConflictError(
+                        sentence("another Kemudi is writing here"), hint=sentence("Try again.")
+                    ) from None
                 time.sleep(_AGAIN_SECONDS)
         yield handle
     finally:
@@ -174,7 +185,10 @@ def writing(where: Layout) -> Iterator[int]:
 
 def _check_tip(where: Layout, landing: Landing) -> None:
     if Refs(where, Git(where.git_dir)).tip(HEADS + landing.branch) != landing.old:
-        raise HeadMovedError(f"the branch {landing.branch} moved meanwhile", hint="Try again.")
+        raise HeadMovedError(
+            sentence("the branch %(branch)s moved meanwhile", branch=landing.branch),
+            hint=sentence("Try again."),
+        )
 
 
 def _over(where: Layout, landing: Landing, lock: int) -> None:
@@ -200,10 +214,12 @@ def _move(where: Layout, landing: Landing, lock: int) -> None:
         )
     except GitFailedError as error:
         if any(word in error.stderr for word in ("but expected", "already exists", "unable to resolve")):
-            message = f"the branch {landing.branch} moved while the change was made"
-            raise HeadMovedError(message, hint="Try again.") from None
+            message = sentence("the branch %(branch)s moved while the change was made", branch=landing.branch)
+            raise HeadMovedError(message, hint=sentence("Try again.")) from None
         if "cannot create" in error.stderr or "refusing to update" in error.stderr:
-            raise UnknownRevisionError(f"{landing.branch} cannot be the name of a branch") from None
+            raise UnknownRevisionError(
+                sentence("%(branch)s cannot be the name of a branch", branch=landing.branch)
+            ) from None
         raise
 
 
@@ -268,7 +284,9 @@ def put_file(where: Layout, path: str, data: bytes | None) -> None:
             replace_file(target, data, mode=mode, durable=True)
         sync_folder(target.parent)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(
+            sentence("%(path)s cannot be written: %(strerror)s", path=path, strerror=error.strerror)
+        ) from None
 
 
 def _target(where: Layout, path: str) -> Path:
@@ -277,7 +295,11 @@ def _target(where: Layout, path: str) -> Path:
     for part in path.split("/")[:-1]:
         folder = folder / part
         if folder.is_symlink():
-            raise UsageError(f"{path} cannot be written: {folder} is a symbolic link")
+            raise UsageError(
+                sentence(
+                    "%(path)s cannot be written: %(folder)s is a symbolic link", path=path, folder=folder
+                )
+            )
     return where.worktree / path
 
 
@@ -289,7 +311,9 @@ def _on_disk(where: Layout, path: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UsageError(f"{path} cannot be changed: {error.strerror}") from None
+        raise UsageError(
+            sentence("%(path)s cannot be changed: %(strerror)s", path=path, strerror=error.strerror)
+        ) from None
     return blob_sha(data)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from kemudi.repo.errors import NoConfigRepositoryError, UnsafeRepositoryError, UnsupportedRepositoryError
 from kemudi.repo.git import program
+from kemudi.schema.sentences import sentence
 
 _POINTER: Final = "gitdir: "
 
@@ -56,7 +57,8 @@ def find(path: Path) -> Layout:
         if _is_git_dir(folder):
             return _checked(_of_git_dir(folder, None), folder)
     raise NoConfigRepositoryError(
-        f"{path} is in no git repository", hint="Name a config repo, or start one with `kemudi init`."
+        sentence("%(path)s is in no git repository", path=path),
+        hint=sentence("Name a config repo, or start one with `kemudi init`."),
     )
 
 
@@ -76,8 +78,13 @@ def check_owner(path: Path, *, uid: int, trusted: frozenset[str]) -> None:
     if "*" in trusted or str(folder) in trusted or str(path) in trusted:
         return
     raise UnsafeRepositoryError(
-        f"{folder} belongs to user {owner}, and this process runs as user {uid}",
-        hint=f"If you trust it: git config --global --add safe.directory {folder}",
+        sentence(
+            "%(folder)s belongs to user %(owner)s, and this process runs as user %(uid)s",
+            folder=folder,
+            owner=owner,
+            uid=uid,
+        ),
+        hint=sentence("If you trust it: git config --global --add safe.directory %(folder)s", folder=folder),
     )
 
 
@@ -102,7 +109,11 @@ def trusted_folders() -> frozenset[str]:
 
 def _checked(layout: Layout, *also: Path) -> Layout:
     if not (layout.common_dir / "objects").is_dir():
-        raise NoConfigRepositoryError(f"{layout.common_dir} is not a git repository: it has no objects")
+        raise NoConfigRepositoryError(
+            sentence(
+                "%(common_dir)s is not a git repository: it has no objects", common_dir=layout.common_dir
+            )
+        )
     trusted: frozenset[str] | None = None
     for path in dict.fromkeys((layout.git_dir, layout.common_dir, *also)):
         try:
@@ -130,8 +141,8 @@ def _is_git_dir(folder: Path) -> bool:
 def _of_git_dir(git_dir: Path, worktree: Path | None) -> Layout:
     if not _is_git_dir(git_dir):
         raise NoConfigRepositoryError(
-            f"{git_dir} is not a git repository",
-            hint="A linked worktree whose repository was moved is mended by `git worktree repair`.",
+            sentence("%(git_dir)s is not a git repository", git_dir=git_dir),
+            hint=sentence("A linked worktree whose repository was moved is mended by `git worktree repair`."),
         )
     try:
         common = (git_dir / "commondir").read_text(encoding="utf-8").strip()
@@ -143,5 +154,5 @@ def _of_git_dir(git_dir: Path, worktree: Path | None) -> Layout:
 def _pointed_to(dot_git: Path) -> Path:
     text = dot_git.read_bytes()[:8192].decode("utf-8", "replace")
     if not text.startswith(_POINTER):
-        raise UnsupportedRepositoryError(f"{dot_git} is not a file of git")
+        raise UnsupportedRepositoryError(sentence("%(dot_git)s is not a file of git", dot_git=dot_git))
     return (dot_git.parent / text[len(_POINTER) :].rstrip("\r\n")).resolve()

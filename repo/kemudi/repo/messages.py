@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kemudi.schema.errors import UsageError
+from kemudi.schema.sentences import sentence
 
 TRAILER: Final = "Kemudi-Change"
 """The last paragraph of every message holds it: what stands in the reason is never read as a trailer."""
@@ -25,7 +26,9 @@ def compose(subject: str, reason: str, trailers: Sequence[tuple[str, str]], chan
     """
     body = "\n".join(line.rstrip() for line in clean(reason).strip().splitlines())
     if len(body) > _LONGEST_REASON:
-        raise UsageError(f"a reason has at most {_LONGEST_REASON} characters")
+        raise UsageError(
+            sentence("a reason has at most %(longest_reason)s characters", longest_reason=_LONGEST_REASON)
+        )
     last = [f"{name}: {value}" for name, value in (*checked(trailers), (TRAILER, change))]
     parts = [clean(subject).replace("\n", " ").strip(), body, "\n".join(last)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -35,9 +38,15 @@ def checked(trailers: Sequence[tuple[str, str]]) -> Trailers:
     """Trailers that stay one line each. Raises UsageError."""
     for name, value in trailers:
         if not _NAME.fullmatch(name) or name.lower() == TRAILER.lower():
-            raise UsageError(f"{name[:60]!r} cannot be the name of a trailer")
+            raise UsageError(sentence("%(name)s cannot be the name of a trailer", name=repr(name[:60])))
         if not value.strip() or value != clean(value) or "\n" in value or len(value) > _LONGEST:
-            raise UsageError(f"the trailer {name} has to be one line of at most {_LONGEST} characters")
+            raise UsageError(
+                sentence(
+                    "the trailer %(name)s has to be one line of at most %(longest)s characters",
+                    name=name,
+                    longest=_LONGEST,
+                )
+            )
     return tuple((name, value.strip()) for name, value in trailers)
 
 

@@ -15,6 +15,7 @@ from kemudi.repo.people import KEMUDI, Author
 from kemudi.repo.repository import ConfigRepository
 from kemudi.repo.tree_edit import with_files
 from kemudi.schema.errors import ConflictError
+from kemudi.schema.sentences import sentence
 
 REF: Final = "refs/notes/kemudi/approvals"
 
@@ -113,7 +114,11 @@ def _all(repository: ConfigRepository, notes: str) -> dict[str, str]:
     """Path to blob."""
     listed = repository.git.run("ls-tree", "-r", "-z", "--full-tree", check_sha(notes)).split(b"\0")
     if len(listed) > _MOST_NOTES:
-        raise ConflictError(f"{REF} of the remote has more than {_MOST_NOTES} notes")
+        raise ConflictError(
+            sentence(
+                "%(ref)s of the remote has more than %(most_notes)s notes", ref=REF, most_notes=_MOST_NOTES
+            )
+        )
     found: dict[str, str] = {}
     for line in listed:
         facts, _, path = line.decode("utf-8", "replace").partition("\t")

@@ -22,6 +22,7 @@ from kemudi.repo.errors import (
 from kemudi.repo.formats import Commit, TreeEntry, parse_commit, parse_tree
 from kemudi.repo.git import SHA, TIME_LIMIT_SECONDS, Git, check_sha, environment
 from kemudi.schema.errors import UnavailableError
+from kemudi.schema.sentences import sentence
 
 # An idle process has an empty pipe, and any pipe takes one page: a write of so many requests never waits for git
 # while git waits for us to read. 99 lines of 41 bytes fit.
@@ -134,16 +135,22 @@ class Objects:
         try:
             commit = parse_commit(sha, found.data)
         except ValueError as error:
-            raise CorruptObjectError(f"commit {sha} is damaged: {error}", sha=sha) from None
+            raise CorruptObjectError(
+                sentence("commit %(sha)s is damaged: %(error)s", sha=sha, error=error), sha=sha
+            ) from None
         if not all(SHA.fullmatch(each) for each in (commit.tree, *commit.parents)):
-            raise CorruptObjectError(f"commit {sha} is damaged: it names no SHA-1 objects", sha=sha)
+            raise CorruptObjectError(
+                sentence("commit %(sha)s is damaged: it names no SHA-1 objects", sha=sha), sha=sha
+            )
         return commit
 
     def _parsed_tree(self, sha: str, found: Object) -> dict[bytes, TreeEntry]:
         try:
             return parse_tree(found.data)
         except ValueError as error:
-            raise CorruptObjectError(f"tree {sha} is damaged: {error}", sha=sha) from None
+            raise CorruptObjectError(
+                sentence("tree %(sha)s is damaged: %(error)s", sha=sha, error=error), sha=sha
+            ) from None
 
     def _read(self, shas: Iterable[str], kind: str, limit: int | None) -> Iterator[tuple[str, Object]]:
         wanted = [check_sha(sha) for sha in shas]
@@ -182,12 +189,17 @@ class Objects:
     def _problem(self, sha: str) -> UnavailableError:
         problem = self._git.object_problem(sha)
         if not problem:
-            return GitFailedError("git cat-file ends by itself, and no object is to blame")
+            return GitFailedError(sentence("git cat-file ends by itself, and no object is to blame"))
         if "Not a valid object name" in problem:
-            return MissingObjectError(f"object {sha} is missing from {self._git.git_dir}", sha=sha)
+            return MissingObjectError(
+                sentence("object %(sha)s is missing from %(git_dir)s", sha=sha, git_dir=self._git.git_dir),
+                sha=sha,
+            )
         told = problem.splitlines()[0][:300]
         return CorruptObjectError(
-            f"object {sha} is damaged: {told}", sha=sha, hint="`git fsck` lists the damage."
+            sentence("object %(sha)s is damaged: %(told)s", sha=sha, told=told),
+            sha=sha,
+            hint=sentence("`git fsck` lists the damage."),
         )
 
 
@@ -282,7 +294,9 @@ class _CatFile:
             except BlockingIOError:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._poll.poll(left * 1000):
-                    raise GitTimeoutError(f"git cat-file took more than {self._time_limit:g} s") from None
+                    raise GitTimeoutError(
+                        sentence("git cat-file took more than %(time_limit)s s", time_limit=self._time_limit)
+                    ) from None
                 continue
             if not part:
                 raise _DiedError
@@ -311,7 +325,10 @@ def _header(line: bytes) -> tuple[str, int] | None:
 
 def _checked(sha: str, found: Object, kind: str) -> Object:
     if found.kind != kind:
-        raise WrongObjectKindError(f"object {sha} is a {found.kind}, not a {kind}", sha=sha)
+        raise WrongObjectKindError(
+            sentence("object %(sha)s is a %(kind)s, not a %(kind_2)s", sha=sha, kind=found.kind, kind_2=kind),
+            sha=sha,
+        )
     if len(found.data) == found.size:
         _verify(sha, found)
     return found
@@ -321,7 +338,9 @@ def _verify(sha: str, found: Object) -> None:
     digest = hashlib.sha1(b"%s %d\0" % (found.kind.encode(), found.size), usedforsecurity=False)
     digest.update(found.data)
     if digest.hexdigest() != sha:
-        raise CorruptObjectError(f"object {sha} is damaged: its content has another SHA", sha=sha)
+        raise CorruptObjectError(
+            sentence("object %(sha)s is damaged: its content has another SHA", sha=sha), sha=sha
+        )
 
 
 def _keep(kept: OrderedDict[str, V], sha: str, value: V, most: int) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from kemudi.repo.git import program
 from kemudi.repo.layout import Layout
 from kemudi.schema.errors import UsageError
+from kemudi.schema.sentences import sentence
 
 _PERSON: Final = re.compile(r"[^<>\x00-\x1f\x7f]*[^<>\x00-\x20\x7f][^<>\x00-\x1f\x7f]*")
 
@@ -22,7 +23,7 @@ class Author:
 
     def __post_init__(self) -> None:
         if not (_PERSON.fullmatch(self.name) and _PERSON.fullmatch(self.email)):
-            raise UsageError("an author has a name and an address, on one line and without < and >")
+            raise UsageError(sentence("an author has a name and an address, on one line and without < and >"))
 
 
 KEMUDI: Final = Author("Kemudi", "kemudi@localhost")

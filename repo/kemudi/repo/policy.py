@@ -216,8 +216,7 @@ def _finding(policy: Policy, change: Change, context: PolicyContext) -> Finding 
 
 
 def _frozen(env: str, until: datetime) -> Sentence:
-    moment = f"{until:%a %Y-%m-%d %H:%M} {until.tzinfo}"
-    return sentence("%(env)s is frozen until %(moment)s", env=env, moment=moment)
+    return sentence("%(env)s is frozen until %(moment)s", env=env, moment=until)
 
 
 def _too_large(change: Change, percent: float) -> Sentence | None:
@@ -227,12 +226,13 @@ def _too_large(change: Change, percent: float) -> Sentence | None:
     size = (new - old) / abs(old) * 100 if old else math.inf
     if abs(size) <= percent:
         return None
-    where = {"key": change.key, "env": change.env, "most": f"{percent:g}"}
+    where = {"key": change.key, "env": change.env, "most": percent}
     if not old:
         return sentence("%(key)s changes from 0 in %(env)s; at most %(most)s %% is allowed", **where)
     return sentence(
-        "%(key)s changes by %(size)s %% in %(env)s; at most %(most)s %% is allowed",
-        size=f"{size:+,.0f}",
+        "%(key)s changes by %(sign)s%(size)s %% in %(env)s; at most %(most)s %% is allowed",
+        sign="-" if size < 0 else "+",
+        size=round(abs(size)),
         **where,
     )
 
@@ -259,7 +259,7 @@ def _not_promoted(change: Change, source: str, hours: float, context: PolicyCont
         source=source,
         key=change.key,
         ran=_spoken(ran),
-        hours=f"{hours:g}",
+        hours=hours,
     )
 
 

@@ -48,11 +48,14 @@ def _read(text: str, closed: set[str | None]) -> tuple[str, str, Finding | None]
     rule = NAMES.get(name, name.upper())
     if rule not in NAMES.values():
         hint = did_you_mean(name, [*NAMES, *NAMES.values()])
-        return rule, why, _problem(f"{TRAILER} names no rule: {name[:60]!r}", hint)
+        said = sentence("%(trailer)s names no rule: %(name)s", trailer=TRAILER, name=repr(name[:60]))
+        return rule, why, _problem(said, hint)
     if not why.strip():
-        return rule, why, _problem(f"{TRAILER}: {name} does not say why", f"write `{TRAILER}: {name} <why>`")
+        said = sentence("%(trailer)s: %(name)s does not say why", trailer=TRAILER, name=name)
+        hint = sentence("write `%(trailer)s: %(name)s <why>`", trailer=TRAILER, name=name)
+        return rule, why, _problem(said, hint)
     if rule not in _ALLOWED or rule in closed:
-        return rule, why, _problem(f"{name} cannot be set aside", None)
+        return rule, why, _problem(sentence("%(name)s cannot be set aside", name=name), None)
     return rule, why.strip(), None
 
 

@@ -28,6 +28,7 @@ from kemudi.schema.documents import escape, read_document
 from kemudi.schema.fields import Fields
 from kemudi.schema.manifest import RepoManifest
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import sentence
 
 COMMON: Final = ("rule", "environments", "categories", "keys", "level", "exceptions")
 _TEXT: Final = re.compile(r"\S(?:.*\S)?")
@@ -57,11 +58,15 @@ def read_policies(manifest: RepoManifest, data: bytes | None = None) -> ReadPoli
 def _policy(read: Fields, at: str, manifest: RepoManifest) -> Policy | None:
     if not read.is_mapping(at):
         return None
-    name = read.text(f"{at}/rule", _TEXT, f"one of {', '.join(_KINDS)}")
+    name = read.text(f"{at}/rule", _TEXT, sentence("one of %(names)s", names=", ".join(_KINDS)))
     if name is None:
         return None
     if name not in _KINDS:
-        read.note(f"{at}/rule", f"there is no policy {name!r}", hint=did_you_mean(name, _KINDS))
+        read.note(
+            f"{at}/rule",
+            sentence("there is no policy %(name)s", name=repr(name)),
+            hint=did_you_mean(name, _KINDS),
+        )
         return None
     rule, fields, reader = _KINDS[name]
     before = len(read.findings)
@@ -76,21 +81,28 @@ def _policy(read: Fields, at: str, manifest: RepoManifest) -> Policy | None:
 
 
 def _scope(read: Fields, at: str, manifest: RepoManifest) -> Scope:
-    environments = read.names(f"{at}/environments", what="a list of environments", optional=True)
+    environments = read.names(f"{at}/environments", what=sentence("a list of environments"), optional=True)
     for position, name in enumerate(environments):
         _known_environment(read, f"{at}/environments/{position}", name, manifest)
-    categories = read.names(f"{at}/categories", what="a list of categories", optional=True)
-    keys = read.names(f"{at}/keys", what="a list of settings", optional=True)
+    categories = read.names(f"{at}/categories", what=sentence("a list of categories"), optional=True)
+    keys = read.names(f"{at}/keys", what=sentence("a list of settings"), optional=True)
     for position, key in enumerate(keys):
         if not _GLOB.fullmatch(key):
-            read.note(f"{at}/keys/{position}", f"{key!r} is no name of settings, with * for any characters")
+            read.note(
+                f"{at}/keys/{position}",
+                sentence("%(key)s is no name of settings, with * for any characters", key=repr(key)),
+            )
     return Scope(environments, categories, keys)
 
 
 def _known_environment(read: Fields, at: str, name: str, manifest: RepoManifest) -> None:
     known = [each.name for each in manifest.environments]
     if name not in known:
-        read.note(at, f"{manifests.FILE} names no environment {name}", hint=did_you_mean(name, known))
+        read.note(
+            at,
+            sentence("%(file)s names no environment %(name)s", file=manifests.FILE, name=name),
+            hint=did_you_mean(name, known),
+        )
 
 
 def _reason(read: Fields, at: str, _: RepoManifest) -> Terms | None:
@@ -104,13 +116,16 @@ def _change_size(read: Fields, at: str, _: RepoManifest) -> Terms | None:
 
 
 def _freeze(read: Fields, at: str, _: RepoManifest) -> Terms | None:
-    name = read.text(f"{at}/timezone", _TEXT, "a time zone, such as Asia/Jakarta", optional=True) or "UTC"
+    name = (
+        read.text(f"{at}/timezone", _TEXT, sentence("a time zone, such as Asia/Jakarta"), optional=True)
+        or "UTC"
+    )
     windows = [
         _window(read, f"{at}/windows/{position}") for position in range(len(read.items(f"{at}/windows")))
     ]
     zone = _zone(name)
     if zone is None:
-        read.note(f"{at}/timezone", f"there is no time zone {name!r}")
+        read.note(f"{at}/timezone", sentence("there is no time zone %(name)s", name=repr(name)))
         return None
     return Freeze(Calendar(zone, tuple(window for window in windows if window is not None)))
 
@@ -126,28 +141,39 @@ def _window(read: Fields, at: str) -> Window | None:
     if not read.is_mapping(at):
         return None
     read.known(at, ("from", "to"))
-    texts = [read.text(f"{at}/{name}", _TEXT, "a moment, such as fri 16:00") for name in ("from", "to")]
+    texts = [
+        read.text(f"{at}/{name}", _TEXT, sentence("a moment, such as fri 16:00")) for name in ("from", "to")
+    ]
     if None in texts:
         return None
     start, end = read_moment(texts[0] or "", is_end=False), read_moment(texts[1] or "", is_end=True)
     for name, text, moment in (("from", texts[0], start), ("to", texts[1], end)):
         if moment is None:
             read.note(
-                f"{at}/{name}", f"{text!r} is no moment", hint="write fri 16:00, 22:00 or 2026-12-20 18:00"
+                f"{at}/{name}",
+                sentence("%(text)s is no moment", text=repr(text)),
+                hint=sentence("write fri 16:00, 22:00 or 2026-12-20 18:00"),
             )
     if start is None or end is None:
         return None
     if start.repeats != end.repeats:
-        read.note(f"{at}/to", f"the window starts {start.repeats} and ends {end.repeats}")
+        read.note(
+            f"{at}/to",
+            sentence(
+                "the window starts %(repeats)s and ends %(repeats_2)s",
+                repeats=start.repeats,
+                repeats_2=end.repeats,
+            ),
+        )
         return None
     if start.at == end.at or (start.repeats == "once" and end.at < start.at):
-        read.note(f"{at}/to", "the window ends before it starts")
+        read.note(f"{at}/to", sentence("the window ends before it starts"))
         return None
     return Window(start, end)
 
 
 def _promotion(read: Fields, at: str, manifest: RepoManifest) -> Terms | None:
-    source = read.text(f"{at}/from", _TEXT, "the environment that must have run the value")
+    source = read.text(f"{at}/from", _TEXT, sentence("the environment that must have run the value"))
     hours = read.number(f"{at}/hours", least=0, default=0)
     if source is None or hours is None:
         return None
@@ -158,7 +184,7 @@ def _promotion(read: Fields, at: str, manifest: RepoManifest) -> Terms | None:
 def _owners(read: Fields, at: str, _: RepoManifest) -> Terms | None:
     members: dict[str, tuple[str, ...]] = {}
     for team in read.keys(f"{at}/members", optional=True):
-        members[team] = read.names(f"{at}/members/{escape(team)}", what="a list of people")
+        members[team] = read.names(f"{at}/members/{escape(team)}", what=sentence("a list of people"))
     return Owners(MappingProxyType(members))
 
 
@@ -174,7 +200,7 @@ def _proposals_only(_: Fields, __: str, ___: RepoManifest) -> Terms | None:
 
 def _break_glass(read: Fields, at: str, _: RepoManifest) -> Terms | None:
     if not read.items(f"{at}/keys"):
-        read.note(f"{at}/keys", "keys must name the settings that may be changed at once")
+        read.note(f"{at}/keys", sentence("keys must name the settings that may be changed at once"))
         return None
     return BreakGlass()
 

@@ -14,6 +14,7 @@ from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import FindingsError
 from kemudi.schema.findings import Finding
 from kemudi.schema.paths import File
+from kemudi.schema.sentences import chained, sentence
 from kemudi.schema.state import ConfigState
 
 _KEPT: Final = 64
@@ -70,7 +71,7 @@ class Effects:
             fork = fork_of(repository, head, tip)
         except MergeConflictError as error:
             nothing = plan(ours, ours, base=head, head=tip)
-            return Effect(commits, ours, nothing, flaw="conflict", problem=str(error))
+            return Effect(commits, ours, nothing, flaw="conflict", problem=error.message)
         base = self._state(repository, fork)
         paths = tuple(sorted(repository.changes(fork, tip)))
         known = [path for path in paths if path in base.files or path in theirs.files]
@@ -81,8 +82,7 @@ class Effects:
             # What was wanted, so that people see what it is about.
             wanted = {path: Edited(_data(base, path), _data(theirs, path)) for path in known}
             planned, diff = plan(base, theirs, base=fork, head=tip), _diff(wanted, base, theirs)
-            said = f"{error}. {error.hint}" if error.hint else str(error)
-            return Effect(commits, ours, planned, diff, paths, flaw="conflict", problem=said)
+            return Effect(commits, ours, planned, diff, paths, flaw="conflict", problem=error.explained)
         return _with_effect(commits, ours, (head, tip), paths, contents)
 
     def _state(self, repository: ConfigRepository, sha: str) -> ConfigState:
@@ -122,8 +122,11 @@ def _with_effect(
     try:
         return replace(found, findings=check_valid(ours, new))
     except FindingsError as error:
-        said = "; ".join(f"{each.file}:{each.line} {each.message}" for each in error.findings)
-        return replace(found, findings=tuple(error.findings), flaw="invalid", problem=said)
+        said = [
+            sentence("%(place)s %(message)s", place=f"{each.file}:{each.line}", message=each.message)
+            for each in error.findings
+        ]
+        return replace(found, findings=tuple(error.findings), flaw="invalid", problem=chained(said))
 
 
 def _commits(repository: ConfigRepository, head: str, tip: str) -> tuple[Commit, ...]:

@@ -20,6 +20,7 @@ from kemudi.repo.proposals import GONE, is_proposal_name
 from kemudi.repo.push import TIME_LIMIT_SECONDS, PushState, ask_remote, reason_of, state_of
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import ConflictError
+from kemudi.schema.sentences import sentence
 
 AGREED: Final = "refs/kemudi/agreed/"
 _HERE: Final = HEADS + PROPOSALS
@@ -234,7 +235,9 @@ def _push(
         repository.layout, "push", "--porcelain", *leases, "--", remote, *wanted, limit=limit
     )
     if code:
-        message = f"proposals were not pushed to {remote}: {reason_of(told)}"
+        message = sentence(
+            "proposals were not pushed to %(remote)s: %(told)s", remote=remote, told=reason_of(told)
+        )
         return Exchanged(state_of(code, told), message)
     agreed = {AGREED + name: new for name, (new, _) in steps.pushes.items()}
     lines = [f"update {ref} {new}" if new is not None else f"delete {ref}" for ref, new in agreed.items()]

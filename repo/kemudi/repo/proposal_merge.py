@@ -15,6 +15,7 @@ from kemudi.repo.plan import same_value
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.documents import JSON
 from kemudi.schema.errors import ConflictError, KemudiError, UsageError
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 
 
@@ -37,7 +38,9 @@ def fork_of(repository: ConfigRepository, ours: str, theirs: str) -> str:
         found = repository.git.run("merge-base", check_sha(ours), check_sha(theirs))
     except KemudiError as error:
         if getattr(error, "code", None) == 1:
-            raise MergeConflictError("the proposal has no history in common with the branch") from None
+            raise MergeConflictError(
+                sentence("the proposal has no history in common with the branch")
+            ) from None
         raise
     return found.decode().split()[0]
 
@@ -55,8 +58,10 @@ def check_plain(repository: ConfigRepository, base: str, tip: str, known: Collec
         inside = path.startswith(prefix) and path[len(prefix) :] in known
         if not inside or not {old, new} <= {"000000", "100644"}:
             raise MergeConflictError(
-                f"the proposal changes {path}, which is no plain file of the config repo",
-                hint="Merge it with git.",
+                sentence(
+                    "the proposal changes %(path)s, which is no plain file of the config repo", path=path
+                ),
+                hint=sentence("Merge it with git."),
             )
 
 
@@ -80,7 +85,10 @@ def _data(state: ConfigState, path: str) -> bytes | None:
 
 def _merged_text(sides: Sides, path: str) -> bytes:
     before, mine, wanted = (_values(state, path) for state in (sides.base, sides.ours, sides.theirs))
-    both = MergeConflictError(f"{path} was changed on both sides", hint="Merge it with git, or withdraw it.")
+    both = MergeConflictError(
+        sentence("%(path)s was changed on both sides", path=path),
+        hint=sentence("Merge it with git, or withdraw it."),
+    )
     if before is None or mine is None or wanted is None or _data(sides.ours, path) is None:
         raise both
     edits = _differences(before, wanted)
@@ -94,8 +102,8 @@ def _merged_text(sides: Sides, path: str) -> bytes:
         if key in meanwhile and not _alike(meanwhile[key], value):
             layer = path.partition("/")[0]
             raise MergeConflictError(
-                f"{key} in {layer} was changed since this was proposed",
-                hint="Withdraw it, and propose it anew on what is there now.",
+                sentence("%(key)s in %(layer)s was changed since this was proposed", key=key, layer=layer),
+                hint=sentence("Withdraw it, and propose it anew on what is there now."),
             )
     return _applied(sides.ours, path, {key: value for key, value in edits.items() if key not in meanwhile})
 

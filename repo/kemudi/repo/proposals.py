@@ -37,6 +37,7 @@ from kemudi.repo.proposal_model import Proposal, ProposalState
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import ConflictError, FindingsError, RefusedError, UsageError
 from kemudi.schema.failpoints import failpoint
+from kemudi.schema.sentences import sentence
 
 GONE: Final = "refs/kemudi/gone/"
 """Where a proposal that was taken away is remembered by its name until the remote knows."""
@@ -109,16 +110,21 @@ class Proposals:
         """
         text = comment.strip()
         if not text or len(text) > LONGEST_COMMENT or "\0" in text:
-            raise UsageError(f"what should be changed is said in 1 to {LONGEST_COMMENT} characters")
+            raise UsageError(
+                sentence(
+                    "what should be changed is said in 1 to %(longest_comment)s characters",
+                    longest_comment=LONGEST_COMMENT,
+                )
+            )
         return self._say(name, tip, Statement(by, self._now(), "changes", text, names))
 
     def _say(self, name: str, tip: str, said: Statement) -> Proposal:
         with self._open() as repository:
             found = self._at(repository, name, tip)
             if found.is_author(said.by) and not found.needs.own_allowed:
-                raise RefusedError("another person than the author has to approve this")
+                raise RefusedError(sentence("another person than the author has to approve this"))
             if found.state in {"conflict", "invalid", "empty"}:
-                raise ConflictError(found.problem or "all of it is on the branch already")
+                raise ConflictError(found.problem or sentence("all of it is on the branch already"))
             add_statement(repository, tip, said, self._seal)
             return self._named(repository, name)
 
@@ -140,7 +146,9 @@ class Proposals:
                 failpoint("proposals.merged")
                 self._tidy(repository, PROPOSALS + name, tip)
                 return done
-        raise ConflictError("the branch moves faster than the proposal can be merged", hint="Try again.")
+        raise ConflictError(
+            sentence("the branch moves faster than the proposal can be merged"), hint=sentence("Try again.")
+        )
 
     def withdraw(self, name: str, tip: str) -> None:
         """Take a proposal away. Raises UnknownRevisionError, HeadMovedError when it was changed since `tip`."""
@@ -178,18 +186,21 @@ class Proposals:
         for branch, tip in _branches(repository, PROPOSALS):
             if branch == PROPOSALS + name and not repository.is_ancestor(tip, head):
                 return self._proposal(repository, branch, tip, head)
-        raise UnknownRevisionError(f"there is no proposal {name[:60]!r}")
+        raise UnknownRevisionError(sentence("there is no proposal %(name)s", name=repr(name[:60])))
 
     def _at(self, repository: ConfigRepository, name: str, tip: str) -> Proposal:
         found = self._named(repository, name)
         if found.tip != tip:
-            raise HeadMovedError("the proposal was changed since you looked at it", hint="Look at it again.")
+            raise HeadMovedError(
+                sentence("the proposal was changed since you looked at it"),
+                hint=sentence("Look at it again."),
+            )
         return found
 
     def _head(self, repository: ConfigRepository) -> str:
         head = repository.head()
         if head.branch is None or head.sha is None:
-            raise UsageError("HEAD is on no branch with a commit")
+            raise UsageError(sentence("HEAD is on no branch with a commit"))
         return head.sha
 
     def _proposal(self, repository: ConfigRepository, branch: str, tip: str, head: str) -> Proposal:
@@ -263,16 +274,17 @@ class Proposals:
             raise FindingsError(found.problem, effect.findings)
         if effect.flaw is not None:
             raise MergeConflictError(
-                found.problem or "all of it is on the branch already", hint="Withdraw it."
+                found.problem or sentence("all of it is on the branch already"), hint=sentence("Withdraw it.")
             )
         if found.asked:
             names = ", ".join(each.by.name for each in found.asked)
             raise RefusedError(
-                f"{names} asked for changes", hint="Change the proposal, or have them approve it."
+                sentence("%(names)s asked for changes", names=names),
+                hint=sentence("Change the proposal, or have them approve it."),
             )
         unreadable = policies_of(effect.ours).findings
         if unreadable:
-            raise FindingsError("the policies in kemudi.yaml cannot be read", unreadable)
+            raise FindingsError(sentence("the policies in kemudi.yaml cannot be read"), unreadable)
         trailers = [
             *_asked_trailers(effect.commits[0]),
             *(("Approved-by", _written(each.by)) for each in found.counted),
@@ -352,7 +364,10 @@ def _written(person: Author) -> str:
 def _check_free(repository: ConfigRepository, branch: str) -> None:
     """Raise ConflictError for a branch that somebody has checked out, here or in another work tree."""
     if repository.head().branch == branch:
-        raise ConflictError(f"the branch {branch} is checked out", hint="Switch to another branch.")
+        raise ConflictError(
+            sentence("the branch %(branch)s is checked out", branch=branch),
+            hint=sentence("Switch to another branch."),
+        )
     check_checked_out(repository.layout, branch)
 
 

@@ -17,6 +17,7 @@ from kemudi.repo.landing import HEADS
 from kemudi.repo.layout import Layout
 from kemudi.repo.refs import Refs, check_ref_part
 from kemudi.schema.errors import UsageError
+from kemudi.schema.sentences import sentence
 
 TIME_LIMIT_SECONDS: Final = 60.0
 
@@ -24,10 +25,12 @@ PushState = Literal["pushed", "moved", "rejected", "unreachable", "no-remote"]
 
 _ADVICE: Final[dict[PushState, str]] = {
     "pushed": "",
-    "moved": "Somebody pushed first. `git pull --rebase` brings both together; then push again.",
-    "rejected": "The branch is protected there. Push a branch of its own and propose it: `kemudi set … --propose`.",
-    "unreachable": "The commit is safe here. Push again when the remote answers: `git push`.",
-    "no-remote": "Name one with `git remote add origin URL`, or leave out --push.",
+    "moved": sentence("Somebody pushed first. `git pull --rebase` brings both together; then push again."),
+    "rejected": sentence(
+        "The branch is protected there. Push a branch of its own and propose it: `kemudi set … --propose`."
+    ),
+    "unreachable": sentence("The commit is safe here. Push again when the remote answers: `git push`."),
+    "no-remote": sentence("Name one with `git remote add origin URL`, or leave out --push."),
 }
 
 
@@ -99,16 +102,18 @@ def push(
     _check_remote(remote)
     tip = Refs(where, Git(where.git_dir)).branch_tip(branch)
     if tip is None:
-        raise UnknownRevisionError(f"there is no branch {branch!r}")
+        raise UnknownRevisionError(sentence("there is no branch %(branch)s", branch=repr(branch)))
     if remote not in remotes(root):
-        return _result("no-remote", branch, remote, tip, f"there is no remote {remote}")
+        return _result(
+            "no-remote", branch, remote, tip, sentence("there is no remote %(remote)s", remote=remote)
+        )
     ref = f"{HEADS}{branch}"
     try:
         code, told = ask_remote(
             where, "push", "--porcelain", "--", remote, f"{ref}:{ref}", limit=time_limit_seconds
         )
     except GitTimeoutError as error:
-        return _result("unreachable", branch, remote, tip, str(error))
+        return _result("unreachable", branch, remote, tip, error.message)
     return _result(state_of(code, told), branch, remote, tip, _sentence(code, told, remote, branch))
 
 
@@ -163,7 +168,7 @@ def ask_remote(where: Layout, *arguments: str, limit: float) -> tuple[int, str]:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise GitTimeoutError(f"the remote did not answer within {limit:g} s") from None
+        raise GitTimeoutError(sentence("the remote did not answer within %(limit)s s", limit=limit)) from None
     told = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
     return done.returncode, without_credentials(told)
 
@@ -186,8 +191,13 @@ def state_of(code: int, told: str) -> PushState:
 
 def _sentence(code: int, told: str, remote: str, branch: str) -> str:
     if code == 0:
-        return f"{branch} is on {remote}"
-    return f"{branch} was not pushed to {remote}: {reason_of(told)}"
+        return sentence("%(branch)s is on %(remote)s", branch=branch, remote=remote)
+    return sentence(
+        "%(branch)s was not pushed to %(remote)s: %(reason)s",
+        branch=branch,
+        remote=remote,
+        reason=reason_of(told),
+    )
 
 
 def reason_of(told: str) -> str:
@@ -203,4 +213,4 @@ def _result(state: PushState, branch: str, remote: str, tip: str, message: str) 
 
 def _check_remote(remote: str) -> None:
     if not remote or remote.startswith("-") or "/" in remote or not remote.isprintable():
-        raise UsageError(f"{remote[:60]!r} cannot be the name of a remote")
+        raise UsageError(sentence("%(name)s cannot be the name of a remote", name=repr(remote[:60])))

@@ -15,6 +15,7 @@ from typing import Final
 from kemudi.repo.errors import CorruptObjectError, UnknownRevisionError
 from kemudi.repo.git import Git
 from kemudi.repo.layout import Layout
+from kemudi.schema.sentences import sentence
 
 _SYMBOLIC: Final = re.compile(rb"ref: *([^\n\x00]+)\n?")
 _DIRECT: Final = re.compile(rb"([0-9a-f]{40})\s*")
@@ -79,14 +80,18 @@ class Refs:
         found = self._git.rev_parse(name)
         if found is None:
             # Not "no such ref": a counter or a branch that is there, but unreadable, must not look like a new one.
-            raise CorruptObjectError(f"{self._layout.common_dir / name} is damaged", sha=name)
+            raise CorruptObjectError(
+                sentence("%(name)s is damaged", name=self._layout.common_dir / name), sha=name
+            )
         return found
 
     def _asked_head(self) -> Head:
         sha = self._git.rev_parse("HEAD")
         name = self._git.symbolic_head()
         if name is None and sha is None:
-            raise CorruptObjectError(f"{self._layout.git_dir / 'HEAD'} is damaged", sha="HEAD")
+            raise CorruptObjectError(
+                sentence("%(name)s is damaged", name=self._layout.git_dir / "HEAD"), sha="HEAD"
+            )
         return Head(name[len(_HEADS) :] if name is not None and name.startswith(_HEADS) else None, sha)
 
     def _is_reftable(self) -> bool:
@@ -111,7 +116,7 @@ def check_ref_part(name: str) -> str:
     parts = name.split("/")
     bad = any(not part or part.startswith(".") or part.endswith(".lock") for part in parts)
     if bad or ".." in name or "@{" in name or re.search(r"[\x00-\x20\x7f~^:?*\[\\]", name):
-        raise UnknownRevisionError(f"{name[:60]!r} cannot be the name of a branch")
+        raise UnknownRevisionError(sentence("%(name)s cannot be the name of a branch", name=repr(name[:60])))
     return name
 
 

@@ -20,6 +20,7 @@ from kemudi.repo.paths import MANIFEST, READ_BYTES
 from kemudi.repo.refs import Head, Refs
 from kemudi.repo.trees import FileId, Trees
 from kemudi.schema.paths import File
+from kemudi.schema.sentences import sentence
 
 _SEARCHED_DEPTH: Final = 2
 
@@ -62,7 +63,11 @@ class ConfigRepository:
         kind = Git(where.git_dir).object_format()
         if kind != "sha1":
             raise UnsupportedRepositoryError(
-                f"{where.common_dir} names its objects by {kind}; Kemudi reads SHA-1 repositories"
+                sentence(
+                    "%(common_dir)s names its objects by %(kind)s; Kemudi reads SHA-1 repositories",
+                    common_dir=where.common_dir,
+                    kind=kind,
+                )
             )
         if prefix is None:
             prefix = _prefix_on_disk(path.resolve(), where)
@@ -100,7 +105,13 @@ class ConfigRepository:
         known = SHA.fullmatch(rev) and self._is_commit(rev)
         found = rev if known else self.git.rev_parse(rev)
         if found is None:
-            raise UnknownRevisionError(f"{rev[:80]!r} names no commit of {self.layout.common_dir}")
+            raise UnknownRevisionError(
+                sentence(
+                    "%(value)s names no commit of %(common_dir)s",
+                    value=repr(rev[:80]),
+                    common_dir=self.layout.common_dir,
+                )
+            )
         return found
 
     def file_ids(self, sha: str) -> Mapping[str, FileId]:
@@ -191,7 +202,8 @@ class ConfigRepository:
         sha = self.head().sha
         if sha is None:
             raise NoConfigRepositoryError(
-                f"{self.layout.common_dir} has no commit yet", hint="Commit a config repo first."
+                sentence("%(common_dir)s has no commit yet", common_dir=self.layout.common_dir),
+                hint=sentence("Commit a config repo first."),
             )
         return _only(self._manifests(self.objects.commit(sha).tree, "", 0), self.layout.common_dir)
 
@@ -234,8 +246,10 @@ def _only(folders: Iterable[str], where: Path) -> str:
         return found[0]
     if not found:
         raise NoConfigRepositoryError(
-            f"there is no {MANIFEST} in {where}", hint="Start one with `kemudi init`."
+            sentence("there is no %(manifest)s in %(where)s", manifest=MANIFEST, where=where),
+            hint=sentence("Start one with `kemudi init`."),
         )
     raise NoConfigRepositoryError(
-        f"{where} holds several config repos: {', '.join(found)}", hint="Name the folder of one."
+        sentence("%(where)s holds several config repos: %(found)s", where=where, found=", ".join(found)),
+        hint=sentence("Name the folder of one."),
     )

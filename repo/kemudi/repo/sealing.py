@@ -24,6 +24,7 @@ from kemudi.schema.manifest import RECIPIENTS_FILE
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.paths import values_path
 from kemudi.schema.secret import Secret
+from kemudi.schema.sentences import sentence
 from kemudi.schema.sops import BLOCK, is_sops
 from kemudi.schema.state import ConfigState
 
@@ -54,7 +55,10 @@ def seal_setting(state: ConfigState, layer: str, key: str, value: JSON | Secret[
     contract, spec = sensitive_setting(state, key)
     plain = value.reveal() if isinstance(value, Secret) else value
     if contract.check_value(key, plain):
-        raise UsageError(f"the value of {key} does not fit its contract", hint=f"It must be: {spec.type}.")
+        raise UsageError(
+            sentence("the value of %(key)s does not fit its contract", key=key),
+            hint=sentence("It must be: %(type)s.", type=spec.type),
+        )
     context = context_of(state, layer, key)
     return seal(context, spec.type, contract.normalise(key, plain), tuple(readers_of(state, layer).values()))
 
@@ -63,13 +67,20 @@ def sensitive_setting(state: ConfigState, key: str) -> tuple[Contract, SettingSp
     """The contract and the description of a sensitive setting. Raises UsageError."""
     category = state.category_of.get(key)
     if category is None:
-        raise UsageError(f"no contract has a setting {key!r}", hint=did_you_mean(key, state.category_of))
+        raise UsageError(
+            sentence("no contract has a setting %(key)s", key=repr(key)),
+            hint=did_you_mean(key, state.category_of),
+        )
     contract = state.contracts[category]
     spec = contract.settings[key]
     if not spec.sensitive:
         raise UsageError(
-            f"{key} is not sensitive in its contract; its value stands in the file as it is",
-            hint=f"To make it a secret, mark it x-kemudi-sensitive in {contract.file} first.",
+            sentence(
+                "%(key)s is not sensitive in its contract; its value stands in the file as it is", key=key
+            ),
+            hint=sentence(
+                "To make it a secret, mark it x-kemudi-sensitive in %(file)s first.", file=contract.file
+            ),
         )
     return contract, spec
 
@@ -79,10 +90,14 @@ def context_of(state: ConfigState, layer: str, key: str) -> Context:
     contract, _ = sensitive_setting(state, key)
     manifest = state.manifest
     if manifest is None:
-        raise FindingsError("kemudi.yaml is not valid", state.findings)
+        raise FindingsError(sentence("kemudi.yaml is not valid"), state.findings)
     if layer not in manifest.layers:
         raise UsageError(
-            f"there is no layer {layer!r}; the config repo has: {', '.join(manifest.layers)}",
+            sentence(
+                "there is no layer %(layer)s; the config repo has: %(layers)s",
+                layer=repr(layer),
+                layers=", ".join(manifest.layers),
+            ),
             hint=did_you_mean(layer, manifest.layers),
         )
     return Context(manifest.id, layer, contract.category, key)
@@ -95,7 +110,7 @@ def readers_of(state: ConfigState, layer: str) -> dict[str, str]:
     """
     wrong = tuple(finding for finding in state.findings if finding.file == RECIPIENTS_FILE)
     if state.manifest is None or state.recipients is None or wrong:
-        raise FindingsError("kemudi.yaml or recipients.yaml is not valid", wrong or state.findings)
+        raise FindingsError(sentence("kemudi.yaml or recipients.yaml is not valid"), wrong or state.findings)
     return {each.name: each.key for each in state.recipients.for_layer(layer, state.manifest)}
 
 
@@ -111,7 +126,11 @@ def open_setting(
     _, value = unseal(text, context, identities, kind=spec.type, readers=readers_of(state, layer))
     value = contract.normalise(key, value)
     if contract.check_value(key, value):
-        raise WrongSealedTypeError(f"the sealed value of {key} in {layer} does not fit its contract")
+        raise WrongSealedTypeError(
+            sentence(
+                "the sealed value of %(key)s in %(layer)s does not fit its contract", key=key, layer=layer
+            )
+        )
     return Secret(value)
 
 
@@ -253,12 +272,19 @@ def open_stored(state: ConfigState, stored: StoredSecret, identities: Sequence[s
     if stored.text is not None:
         return open_setting(state, stored.layer, stored.key, stored.text, identities)
     if stored.sops is None:
-        hint = "Change the secret at its source, then seal the new one."
-        raise RefusedError(f"{stored.place}: {stored.key} stands there in plain text", hint=hint)
+        hint = sentence("Change the secret at its source, then seal the new one.")
+        raise RefusedError(
+            sentence("%(place)s: %(key)s stands there in plain text", place=stored.place, key=stored.key),
+            hint=hint,
+        )
     contract, _ = sensitive_setting(state, stored.key)
     value = contract.normalise(stored.key, open_file(stored.sops, stored.place.file, identities)[stored.key])
     if contract.check_value(stored.key, value):
         raise WrongSealedTypeError(
-            f"the value of {stored.key} in {stored.place.file} does not fit its contract"
+            sentence(
+                "the value of %(key)s in %(file)s does not fit its contract",
+                key=stored.key,
+                file=stored.place.file,
+            )
         )
     return Secret(value)

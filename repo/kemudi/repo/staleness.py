@@ -12,6 +12,7 @@ from kemudi.schema.documents import JSON, read_document
 from kemudi.schema.envelope import is_sealed
 from kemudi.schema.paths import File
 from kemudi.schema.secret import MASK
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 from kemudi.schema.wording import shown
 
@@ -30,7 +31,8 @@ def check_fresh(repository: ConfigRepository, request: ChangeRequest, tip: str, 
         seen = repository.resolve(request.expected)
     except UnknownRevisionError:
         raise UnknownRevisionError(
-            f"the revision {request.expected[:40]} is not in the repository", hint="Read the settings again."
+            sentence("the revision %(revision)s is not in the repository", revision=request.expected[:40]),
+            hint=sentence("Read the settings again."),
         ) from None
     before = now.update(repository.changes(tip, seen))
     for edit in request.edits:
@@ -67,16 +69,21 @@ def _stale(
         found = repository.commit_info(revision)
         author = f"{found.author_name} <{found.author_email}>"
     value: JSON = None if current is _ABSENT or sealed else current  # type: ignore[assignment]  # a JSON value
-    to = "took it out" if current is _ABSENT else f"changed it to {MASK if sealed else shown(value)}"
-    by = f"{author} {to}" if author is not None else f"somebody {to}"
+    place = sentence("%(key)s in %(layer)s was changed meanwhile", key=key, layer=layer)
+    who = author if author is not None else sentence("somebody")
+    if current is _ABSENT:
+        said = sentence("%(place)s: %(who)s took it out", place=place, who=who)
+    else:
+        to = MASK if sealed else shown(value)
+        said = sentence("%(place)s: %(who)s changed it to %(value)s", place=place, who=who, value=to)
     return StaleSettingError(
-        f"{key} in {layer} was changed meanwhile: {by}",
+        said,
         layer=layer,
         key=key,
         current=value,
         revision=revision,
         author=author,
-        hint="Look at it again, then repeat the change if it still holds.",
+        hint=sentence("Look at it again, then repeat the change if it still holds."),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from kemudi.repo.loose import write_object
 from kemudi.repo.objects import Objects
 from kemudi.schema.errors import UsageError
+from kemudi.schema.sentences import sentence
 
 _FILE: Final = b"100644"
 _FOLDER: Final = b"40000"
@@ -37,7 +38,7 @@ def with_files(objects: Objects, store: Path, root: str | None, changes: Mapping
         name = folder.encode()
         mode, sha = entries.get(name, (_FOLDER, ""))
         if mode != _FOLDER:
-            raise UsageError(f"{folder} is not a folder")
+            raise UsageError(sentence("%(folder)s is not a folder", folder=folder))
         made = with_files(objects, store, sha or None, inner)
         if _is_empty(made):
             entries.pop(name, None)
@@ -50,7 +51,7 @@ def _put_file(entries: dict[bytes, tuple[bytes, str]], name: str, blob: str | No
     key = name.encode()
     mode, _ = entries.get(key, (_FILE, ""))
     if mode not in _FILES:
-        raise UsageError(f"{name} is not a regular file")
+        raise UsageError(sentence("%(name)s is not a regular file", name=name))
     if blob is None:
         entries.pop(key, None)
     else:

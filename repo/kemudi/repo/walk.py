@@ -14,6 +14,7 @@ from kemudi.repo.errors import UnreadableFolderError
 from kemudi.repo.paths import READ_BYTES, decode_name, is_entered, is_read, is_scratch
 from kemudi.repo.trees import FileId
 from kemudi.schema.paths import File
+from kemudi.schema.sentences import sentence
 
 MOST_ENTRIES: Final = 200_000
 
@@ -119,7 +120,11 @@ class Walk:
             names = [entry.name for entry in entries]
         self._entries += len(names)
         if self._entries > MOST_ENTRIES:
-            raise UnreadableFolderError(f"the config folder has more than {MOST_ENTRIES:,} entries")
+            raise UnreadableFolderError(
+                sentence(
+                    "the config folder has more than %(most_entries)s entries", most_entries=MOST_ENTRIES
+                )
+            )
         for name in names:
             self._entry(handle, prefix, name)
 
@@ -249,4 +254,6 @@ def _exists(folder: int, name: str) -> bool:
 
 
 def _unreadable(path: str, error: OSError) -> UnreadableFolderError:
-    return UnreadableFolderError(f"{path} cannot be read: {error.strerror}")
+    return UnreadableFolderError(
+        sentence("%(path)s cannot be read: %(strerror)s", path=path, strerror=error.strerror)
+    )

@@ -17,6 +17,7 @@ from kemudi.repo.errors import UnreadableFolderError
 from kemudi.repo.trees import FileId
 from kemudi.repo.walk import Known, Walk
 from kemudi.schema.paths import File
+from kemudi.schema.sentences import sentence
 
 SETTLE_SECONDS: Final = 0.1
 """Editors replace a file by renaming, or empty it, or delete it, and write a moment later."""
@@ -87,7 +88,9 @@ class WorkTree:
         try:
             root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise UnreadableFolderError(f"{self.root} cannot be read: {error.strerror}") from error
+            raise UnreadableFolderError(
+                sentence("%(path)s cannot be read: %(strerror)s", path=self.root, strerror=error.strerror)
+            ) from error
         try:
             if closed is None or "" in closed:
                 walk.everything(root)

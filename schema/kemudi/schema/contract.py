@@ -21,6 +21,7 @@ from kemudi.schema.model import (
 )
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.scalars import EXACT_INTEGER
+from kemudi.schema.sentences import sentence
 from kemudi.schema.validator import Validator, Violation, compile_schema
 
 __all__ = [
@@ -139,7 +140,9 @@ class Contract:
         spec = self.settings.get(key)
         if spec is None:
             hint = did_you_mean(key, self.settings)
-            message = f"{key} is no setting of the category {self.category}"
+            message = sentence(
+                "%(key)s is no setting of the category %(category)s", key=key, category=self.category
+            )
             return (Problem(rules.UNKNOWN_KEY, key, message, hint),)
         if not spec.bigint and _beyond_exact(value):
             return (_too_large(spec),)
@@ -218,8 +221,10 @@ def _may_nest(spec: SettingSpec) -> bool:
 
 
 def _too_large(spec: SettingSpec) -> Problem:
-    message = f"{spec.key} holds an integer beyond ±2^53, which many readers cannot keep exactly"
-    hint = "use text for identifiers, or set x-kemudi-bigint in the contract"
+    message = sentence(
+        "%(key)s holds an integer beyond ±2^53, which many readers cannot keep exactly", key=spec.key
+    )
+    hint = sentence("use text for identifiers, or set x-kemudi-bigint in the contract")
     return Problem(rules.NUMBER, spec.key, message, hint)
 
 

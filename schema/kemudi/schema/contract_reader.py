@@ -15,6 +15,7 @@ from kemudi.schema.documents import JSON, escape
 from kemudi.schema.findings import Finding
 from kemudi.schema.json_documents import JsonDocument, read_json
 from kemudi.schema.metaschema import MetaSchema
+from kemudi.schema.sentences import sentence
 from kemudi.schema.validator import SchemaRefusedError, compile_schema
 
 KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,127}", re.ASCII)
@@ -64,19 +65,23 @@ class _Reader:
 
     def _has_shape(self, schema: Mapping[str, JSON]) -> bool:
         if schema.get("type", "object") != "object":
-            self._note("/type", rules.CONTRACT_SHAPE, "a contract describes an object")
+            self._note("/type", rules.CONTRACT_SHAPE, sentence("a contract describes an object"))
         if schema.get("additionalProperties", False) is not False:
-            message = "a contract knows all its settings, so additionalProperties is false"
+            message = sentence("a contract knows all its settings, so additionalProperties is false")
             self._note("/additionalProperties", rules.CONTRACT_SHAPE, message)
         properties = schema.get("properties")
         if not isinstance(properties, dict):
-            self._note("/properties", rules.CONTRACT_SHAPE, "a contract lists its settings under properties")
+            self._note(
+                "/properties",
+                rules.CONTRACT_SHAPE,
+                sentence("a contract lists its settings under properties"),
+            )
             return False
         usable = True
         for key, subschema in properties.items():
             if not isinstance(subschema, dict):
                 at = f"/properties/{escape(key)}"
-                self._note(at, rules.CONTRACT_SHAPE, "a setting is described by an object", key)
+                self._note(at, rules.CONTRACT_SHAPE, sentence("a setting is described by an object"), key)
                 usable = False
         return usable
 
@@ -86,28 +91,34 @@ class _Reader:
         except SchemaRefusedError as error:
             pointer = "".join(f"/{escape(str(part))}" for part in error.path)
             at = f"{_spoken(error.path)}: " if error.path else ""
-            self._note(pointer, rules.CONTRACT_SHAPE, f"this is not JSON Schema 2020-12: {at}{error}")
+            self._note(
+                pointer,
+                rules.CONTRACT_SHAPE,
+                sentence("this is not JSON Schema 2020-12: %(at)s%(error)s", at=at, error=error),
+            )
             return False
         return True
 
     def _setting(self, key: str, subschema: Mapping[str, Any], root: Mapping[str, Any]) -> SettingSpec:
         at = f"/properties/{escape(key)}"
         if not KEY.fullmatch(key):
-            message = f"{key!r} is not a name of A-Z, 0-9 and _, a letter first, up to 128 characters"
+            message = sentence(
+                "%(key)s is not a name of A-Z, 0-9 and _, a letter first, up to 128 characters", key=repr(key)
+            )
             hint = _suggested(key)
             self._note(at, rules.KEY_NAME, message, key, hint)
         notes = self._annotations(key, subschema, at)
         sensitive = bool(notes.get("sensitive"))
         description = subschema.get("description")
         if not isinstance(description, str) or not description.strip():
-            self._note(at, rules.NO_DESCRIPTION, f"{key} has no description", key)
+            self._note(at, rules.NO_DESCRIPTION, sentence("%(key)s has no description", key=key), key)
             description = ""
         has_default = "default" in subschema
         if has_default and sensitive:
-            message = f"{key} is sensitive, so its contract holds no default"
+            message = sentence("%(key)s is sensitive, so its contract holds no default", key=key)
             self._note(f"{at}/default", rules.NO_DEFAULT, message, key)
         elif not has_default and not sensitive:
-            self._note(at, rules.NO_DEFAULT, f"{key} has no default", key)
+            self._note(at, rules.NO_DEFAULT, sentence("%(key)s has no default", key=key), key)
         return SettingSpec(
             key=key,
             type=_type(subschema, root),
@@ -134,7 +145,12 @@ class _Reader:
                 continue  # the meta-schema has named it
             kind, what = expected
             if type(value) is not kind or (short == "expires" and not _is_day(value)):
-                self._note(f"{at}/{name}", rules.CONTRACT_ANNOTATION, f"{name} must be {what}", key)
+                self._note(
+                    f"{at}/{name}",
+                    rules.CONTRACT_ANNOTATION,
+                    sentence("%(name)s must be %(expected)s", name=name, expected=what),
+                    key,
+                )
                 if short == "sensitive":
                     found[short] = True  # better masked than shown
             else:
@@ -147,7 +163,9 @@ class _Reader:
         for key, default in contract.defaults.items():
             for problem in contract.check_value(key, default):
                 at = f"/properties/{escape(key)}/default"
-                message = f"the default does not satisfy the contract: {problem.message}"
+                message = sentence(
+                    "the default does not satisfy the contract: %(message)s", message=problem.message
+                )
                 self._note(at, rules.BAD_DEFAULT, message, key, problem.hint)
 
     def _note(
@@ -160,12 +178,12 @@ class _Reader:
 
 
 _ANNOTATIONS: Final[dict[str, tuple[type, str]]] = {
-    "sensitive": (bool, "true or false"),
-    "requires-restart": (bool, "true or false"),
-    "bigint": (bool, "true or false"),
-    "owner": (str, "text"),
-    "unit": (str, "text"),
-    "expires": (str, "a day, YYYY-MM-DD"),
+    "sensitive": (bool, sentence("true or false")),
+    "requires-restart": (bool, sentence("true or false")),
+    "bigint": (bool, sentence("true or false")),
+    "owner": (str, sentence("text")),
+    "unit": (str, sentence("text")),
+    "expires": (str, sentence("a day, YYYY-MM-DD")),
 }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kemudi.schema import rules
 from kemudi.schema.documents import JSON
 from kemudi.schema.messages import Problem, follow
+from kemudi.schema.sentences import listed, sentence
 from kemudi.schema.validator import Violation
-from kemudi.schema.wording import expectation, listed, shown, spoken
+from kemudi.schema.wording import expectation, shown, spoken
 
 if TYPE_CHECKING:
     from kemudi.schema.contract import SettingSpec
@@ -47,16 +48,29 @@ def _told(
         missing = [key for key in _required(rule) if key not in values]
         because = [key for key in _mentioned(rule.get("if", {}), settings) if key in values]
         triggers = [key for key in rule.get("dependentRequired", {}) if key in values] or because
-        said = f"{listed(missing)} must be set" if missing else "a setting that must be set is missing"
-        return f"{said}, because of {listed(triggers)}" if triggers else said
+        said = (
+            sentence("%(missing)s must be set", missing=listed(missing))
+            if missing
+            else sentence("a setting that must be set is missing")
+        )
+        return _because(said, triggers)
     if first is not None and first in settings and not settings[first].sensitive:
         kind = settings[first].schema.get("type", ())
         schema = {"type": kind, **_property(rule, first, violation.keyword)}
         name, found = spoken(first, violation.path[1:]), follow(values, violation.path)
         reason = [key for key in _mentioned(rule.get("if", {}), settings) if key in values and key != first]
-        suffix = f", because of {listed(reason)}" if reason else ""
-        return f"{name} must be {expectation(schema)} here, and is {shown(found)}{suffix}"
-    return "the settings of this category contradict each other"
+        said = sentence(
+            "%(name)s must be %(expected)s here, and is %(found)s",
+            name=name,
+            expected=expectation(schema),
+            found=shown(found),
+        )
+        return _because(said, reason)
+    return sentence("the settings of this category contradict each other")
+
+
+def _because(said: str, keys: Sequence[str]) -> str:
+    return sentence("%(said)s, because of %(keys)s", said=said, keys=listed(keys)) if keys else said
 
 
 def _broken_rule(root: Mapping[str, Any], violation: Violation) -> Mapping[str, Any]:

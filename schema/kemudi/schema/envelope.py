@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 from kemudi.schema.documents import JSON
+from kemudi.schema.sentences import sentence
 
 PREFIX: Final = "ENC["
 PADDING: Final = 64
@@ -61,19 +62,21 @@ class Envelope:
     def parse(cls, text: str) -> Self:
         """Read the text form. Raises MalformedEnvelopeError."""
         if len(text) > _LONGEST:
-            raise MalformedEnvelopeError("a sealed value is longer than 256 KiB")
+            raise MalformedEnvelopeError(sentence("a sealed value is longer than 256 KiB"))
         found = _FORM.fullmatch(text)
         if found is None:
-            raise MalformedEnvelopeError("a sealed value is written ENC[kemudi:v1,at=…,rs=…,…] on one line")
+            raise MalformedEnvelopeError(
+                sentence("a sealed value is written ENC[kemudi:v1,at=…,rs=…,…] on one line")
+            )
         at, rs, body = found.groups()
         try:
             ciphertext = base64.b64decode(body, validate=True)
         except binascii.Error:
-            raise MalformedEnvelopeError("the base64 of a sealed value is damaged") from None
+            raise MalformedEnvelopeError(sentence("the base64 of a sealed value is damaged")) from None
         if base64.b64encode(ciphertext).decode() != body:
-            raise MalformedEnvelopeError("the base64 of a sealed value is damaged")
+            raise MalformedEnvelopeError(sentence("the base64 of a sealed value is damaged"))
         if not ciphertext.startswith(_AGE):
-            raise MalformedEnvelopeError("a sealed value does not hold an age file")
+            raise MalformedEnvelopeError(sentence("a sealed value does not hold an age file"))
         return cls(at, rs, ciphertext)
 
     def __str__(self) -> str:

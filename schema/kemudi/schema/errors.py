@@ -15,18 +15,31 @@ Inner code only raises. One boundary per program turns an error into an exit cod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from kemudi.schema.sentences import sentence
+
 if TYPE_CHECKING:
     from kemudi.schema.findings import Finding
 
 
 class KemudiError(Exception):
-    """Any failure that Kemudi explains. `str(error)` is one sentence for the user; `hint` says what to do."""
+    """Any failure that Kemudi explains. `str(error)` is one sentence for the user; `hint` says what to do.
+
+    `message` is that sentence as it was given: as a `Sentence` it can be said in another language.
+    """
 
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
+        self.message = message
         self.hint = hint
+
+    @property
+    def explained(self) -> str:
+        """The sentence, and what to do."""
+        if not self.hint:
+            return self.message
+        return sentence("%(message)s. %(hint)s", message=self.message, hint=self.hint)
 
 
 class UsageError(KemudiError):

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 from kemudi.schema.documents import JSON, Document, Place, escape, unescape
 from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import sentence
 
 T = TypeVar("T")
 
@@ -32,28 +33,39 @@ class Fields:
         for key in cast("dict[str, JSON]", self.at(pointer)):
             if key not in names:
                 below = f"{pointer}/{escape(key)}"
-                self.note(below, f"there is no field {key}", hint=did_you_mean(key, names), on_key=True)
+                self.note(
+                    below,
+                    sentence("there is no field %(key)s", key=key),
+                    hint=did_you_mean(key, names),
+                    on_key=True,
+                )
 
     def is_mapping(self, pointer: str) -> bool:
         """Whether a mapping stands there; noted if not."""
-        return self._typed(pointer, dict, "a mapping") is not None
+        return self._typed(pointer, dict, sentence("a mapping")) is not None
 
     def keys(self, pointer: str, *, optional: bool = False) -> list[str]:
         """The keys of a mapping."""
-        return list(self._typed(pointer, dict, "a mapping", optional=optional) or ())
+        return list(self._typed(pointer, dict, sentence("a mapping"), optional=optional) or ())
 
     def items(self, pointer: str, *, optional: bool = False) -> list[JSON]:
         """The items of a list."""
-        return self._typed(pointer, list, "a list", optional=optional) or []
+        return self._typed(pointer, list, sentence("a list"), optional=optional) or []
 
     def names(self, pointer: str, *, what: str, optional: bool = False) -> tuple[str, ...]:
         """A list of different names."""
         found: list[str] = []
         for position, item in enumerate(self._typed(pointer, list, what, optional=optional) or ()):
             if not isinstance(item, str) or not item:
-                self.note(f"{pointer}/{position}", f"{_spoken(pointer)} must be {what}")
+                self.note(
+                    f"{pointer}/{position}",
+                    sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=what),
+                )
             elif item in found:
-                self.note(f"{pointer}/{position}", f"{item} stands twice in {_spoken(pointer)}")
+                self.note(
+                    f"{pointer}/{position}",
+                    sentence("%(item)s stands twice in %(name)s", item=item, name=_spoken(pointer)),
+                )
             else:
                 found.append(item)
         return tuple(found)
@@ -62,7 +74,9 @@ class Fields:
         """A text of a given form."""
         value = self._typed(pointer, str, what, optional=optional)
         if value is not None and not form.fullmatch(value):
-            self.note(pointer, f"{_spoken(pointer)} must be {what}")
+            self.note(
+                pointer, sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=what)
+            )
             return None
         return value
 
@@ -73,9 +87,13 @@ class Fields:
             return default
         if value in choices and not isinstance(value, bool):
             return value
-        listed = " or ".join(str(choice) for choice in choices)
+        expected = " or ".join(str(choice) for choice in choices)
         hint = did_you_mean(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
-        self.note(pointer, f"{_spoken(pointer)} must be {listed}", hint=hint)
+        self.note(
+            pointer,
+            sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=expected),
+            hint=hint,
+        )
         return default
 
     def number(self, pointer: str, *, least: float, default: float | None = None) -> float | None:
@@ -85,14 +103,21 @@ class Fields:
             return default
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= least:
             return value
-        self.note(pointer, f"{_spoken(pointer)} must be a number of at least {least:g}")
+        self.note(
+            pointer,
+            sentence(
+                "%(name)s must be a number of at least %(least)s",
+                name=_spoken(pointer),
+                least=least,
+            ),
+        )
         return None
 
     def flag(self, pointer: str, *, default: bool) -> bool:
         """True or false."""
         value = self.at(pointer)
         if value is not None and not isinstance(value, bool):
-            self.note(pointer, f"{_spoken(pointer)} must be true or false")
+            self.note(pointer, sentence("%(name)s must be true or false", name=_spoken(pointer)))
         return value if isinstance(value, bool) else default
 
     def place(self, pointer: str) -> Place:
@@ -104,7 +129,9 @@ class Fields:
         if isinstance(value, kind):
             return value
         if not (optional and value is None):
-            self.note(pointer, f"{_spoken(pointer)} must be {what}")
+            self.note(
+                pointer, sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=what)
+            )
         return None
 
     def at(self, pointer: str) -> JSON:
@@ -129,4 +156,4 @@ def _spoken(pointer: str) -> str:
     said = ""
     for token in _tokens(pointer):
         said += f"[{token}]" if token.isdigit() else f".{token}" if said else token
-    return said or "the file"
+    return said or sentence("the file")

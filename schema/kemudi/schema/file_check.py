@@ -10,6 +10,7 @@ from kemudi.schema.findings import Finding, Severity
 from kemudi.schema.layers import LayerFile, Sealing
 from kemudi.schema.nearest import nearest
 from kemudi.schema.paths import contract_path
+from kemudi.schema.sentences import sentence
 from kemudi.schema.sops import (
     BLOCK,
     SopsBlock,
@@ -101,7 +102,7 @@ class _Check:
             elif key in self._contract.sensitive:
                 self._sensitive(key, str(value))
             elif _holds_sealed(value):
-                message = f"{key} is not sensitive, and holds a sealed value"
+                message = sentence("%(key)s is not sensitive, and holds a sealed value", key=key)
                 self._note(Problem(rules.NEEDLESS_SEAL, key, message))
             else:
                 self._plain(key, value)
@@ -110,11 +111,13 @@ class _Check:
         try:
             block = read_block(self._document.values)
         except SopsError as error:
-            self._note(Problem(rules.SOPS_FILE, BLOCK, str(error), error.hint), on_key=True)
+            self._note(Problem(rules.SOPS_FILE, BLOCK, error.args[0], error.hint), on_key=True)
             return None
         if self._sealing.recipients not in (None, block.digest):
-            message = f"SOPS encrypted this file to other recipients than {self._layer} has now"
-            hint = (
+            message = sentence(
+                "SOPS encrypted this file to other recipients than %(layer)s has now", layer=self._layer
+            )
+            hint = sentence(
                 "bring it up to date with `sops updatekeys` and `sops rotate`, or `kemudi secret import-sops`"
             )
             self._note(Problem(rules.STALE_SEAL, BLOCK, message, hint), on_key=True)
@@ -152,7 +155,13 @@ class _Check:
         if key in self._suspicious:
             # The usual messages quote the value.
             for rule in dict.fromkeys(problem.rule for problem in problems):
-                self._note(Problem(rule, key, f"{key} does not fit its contract; its value is not shown"))
+                self._note(
+                    Problem(
+                        rule,
+                        key,
+                        sentence("%(key)s does not fit its contract; its value is not shown", key=key),
+                    )
+                )
             return
         written = self._document.written(f"/{escape(key)}")
         for problem in self._contract.check_value(key, value, written):
@@ -162,44 +171,76 @@ class _Check:
         try:
             envelope = Envelope.parse(value)
         except MalformedEnvelopeError as error:
-            self._note(Problem(rules.MALFORMED_SEAL, key, f"{key}: {error}", _seal_again(key, self._layer)))
+            self._note(
+                Problem(
+                    rules.MALFORMED_SEAL,
+                    key,
+                    sentence("%(key)s: %(error)s", key=key, error=error.args[0]),
+                    _seal_again(key, self._layer),
+                )
+            )
             return
         self.values[key] = envelope
         context = Context(self._sealing.repo_id, self._layer, self._contract.category, key)
         if envelope.at != context_digest(context):
-            message = f"{key} was sealed for another place: another repository, layer, category or key"
+            message = sentence(
+                "%(key)s was sealed for another place: another repository, layer, category or key", key=key
+            )
             self._note(Problem(rules.MOVED_SEAL, key, message, _seal_again(key, self._layer)))
         if self._sealing.recipients is not None and (stale := self._stale(key, envelope)) is not None:
-            hint = f"seal it for these: kemudi secret rekey --layer {self._layer}"
+            hint = sentence("seal it for these: kemudi secret rekey --layer %(layer)s", layer=self._layer)
             self._note(Problem(rules.STALE_SEAL, key, stale, hint))
 
     def _stale(self, key: str, envelope: Envelope) -> str | None:
         if envelope.rs != self._sealing.recipients:
-            return f"{key} was sealed to other recipients than {self._layer} has now"
+            return sentence(
+                "%(key)s was sealed to other recipients than %(layer)s has now", key=key, layer=self._layer
+            )
         wanted, found = self._sealing.count, envelope.stanzas
         if found == wanted:
             return None
-        return f"{key} says that it was sealed to the {wanted} recipients of {self._layer}, and holds {found}"
+        return sentence(
+            "%(key)s says that it was sealed to the %(wanted)s recipients of %(layer)s, and holds %(found)s",
+            key=key,
+            wanted=wanted,
+            layer=self._layer,
+            found=found,
+        )
 
     def _unknown(self, key: str) -> None:
         self.has_unknown = True
         settings = self._contract.settings
         twin = next((known for known in settings if known.casefold() == key.casefold()), None)
         if twin is not None:
-            message = f"{key} differs from {twin} only in case"
-            self._note(Problem(rules.CASE_TWIN, key, message, f"write {twin}"), on_key=True)
+            message = sentence("%(key)s differs from %(twin)s only in case", key=key, twin=twin)
+            self._note(
+                Problem(rules.CASE_TWIN, key, message, sentence("write %(twin)s", twin=twin)), on_key=True
+            )
             return
         owner = self._owners.get(key)
         if owner is not None:
-            message = f"{key} is a setting of {owner}, not of {self._contract.category}"
-            hint = f"{key} belongs in {self._layer}/{owner}.yaml"
+            message = sentence(
+                "%(key)s is a setting of %(owner)s, not of %(category)s",
+                key=key,
+                owner=owner,
+                category=self._contract.category,
+            )
+            hint = sentence(
+                "%(key)s belongs in %(layer)s/%(owner)s.yaml", key=key, layer=self._layer, owner=owner
+            )
             self._note(Problem(rules.WRONG_FILE, key, message, hint), on_key=True)
             return
         close = nearest(key, settings) or nearest(key, self._owners)
         elsewhere = self._owners.get(close or "", self._contract.category)
-        suffix = "" if elsewhere == self._contract.category else f", in {self._layer}/{elsewhere}.yaml"
-        guess = f"did you mean {close}{suffix}?" if close else None
-        message = f"{key} is not in {contract_path(self._contract.category)}"
+        suffix = (
+            ""
+            if elsewhere == self._contract.category
+            else sentence(", in %(layer)s/%(elsewhere)s.yaml", layer=self._layer, elsewhere=elsewhere)
+        )
+        guess = sentence("did you mean %(close)s%(suffix)s?", close=close, suffix=suffix) if close else None
+        message = sentence(
+            "%(key)s is not in %(category)s", key=key, category=contract_path(self._contract.category)
+        )
         self._note(Problem(rules.UNKNOWN_KEY, key, message, guess), on_key=True)
 
     def _note(self, problem: Problem, *, on_key: bool = False, severity: Severity = "error") -> None:
@@ -254,7 +295,7 @@ def _holds_sealed(value: JSON) -> bool:
 
 
 def _seal_again(key: str, layer: str) -> str:
-    return f"seal it for this place: {_command(key, layer)}"
+    return sentence("seal it for this place: %(key)s", key=_command(key, layer))
 
 
 def _command(key: str, layer: str) -> str:

@@ -18,6 +18,7 @@ from kemudi.schema import rules
 from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import is_sealed
 from kemudi.schema.findings import Severity
+from kemudi.schema.sentences import sentence
 
 DEFAULT_NAMES: Final = (
     "*PASSWORD",
@@ -48,20 +49,24 @@ _LEAST_BITS: Final = 3.6
 _TOKENS: Final = tuple(
     (name, mark, re.compile(form, re.ASCII))
     for name, mark, form in (
-        ("a private key", "PRIVATE KEY-----", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-        ("an age identity", "AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{20,}"),
-        ("a GitHub token", "gh", r"\bgh[opsur]_[A-Za-z0-9]{30,}"),
-        ("a GitHub token", "github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{30,}"),
-        ("a GitLab token", "glpat-", r"\bglpat-[A-Za-z0-9_-]{18,}"),
-        ("an AWS access key", "AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
-        ("an AWS access key", "ASIA", r"\bASIA[0-9A-Z]{16}\b"),
-        ("a Google API key", "AIza", r"\bAIza[0-9A-Za-z_-]{35}"),
-        ("a Slack token", "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-        ("a Stripe key", "k_live_", r"\b[rs]k_live_[A-Za-z0-9]{16,}"),
-        ("an npm token", "npm_", r"\bnpm_[A-Za-z0-9]{36}"),
-        ("a PyPI token", "pypi-", r"\bpypi-[A-Za-z0-9_-]{50,}"),
-        ("a JSON Web Token", "eyJ", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-        ("an address with a password", "://", r"[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@"),
+        (sentence("a private key"), "PRIVATE KEY-----", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+        (sentence("an age identity"), "AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{20,}"),
+        (sentence("a GitHub token"), "gh", r"\bgh[opsur]_[A-Za-z0-9]{30,}"),
+        (sentence("a GitHub token"), "github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{30,}"),
+        (sentence("a GitLab token"), "glpat-", r"\bglpat-[A-Za-z0-9_-]{18,}"),
+        (sentence("an AWS access key"), "AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
+        (sentence("an AWS access key"), "ASIA", r"\bASIA[0-9A-Z]{16}\b"),
+        (sentence("a Google API key"), "AIza", r"\bAIza[0-9A-Za-z_-]{35}"),
+        (sentence("a Slack token"), "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        (sentence("a Stripe key"), "k_live_", r"\b[rs]k_live_[A-Za-z0-9]{16,}"),
+        (sentence("an npm token"), "npm_", r"\bnpm_[A-Za-z0-9]{36}"),
+        (sentence("a PyPI token"), "pypi-", r"\bpypi-[A-Za-z0-9_-]{50,}"),
+        (
+            sentence("a JSON Web Token"),
+            "eyJ",
+            r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+        ),
+        (sentence("an address with a password"), "://", r"[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@"),
     )
 )
 _MARKS: Final = tuple(dict.fromkeys(mark.encode() for _, mark, _ in _TOKENS))
@@ -119,16 +124,24 @@ def inspect(
         layer: Where it stands, for the command in the hint.
     """
     if sensitive:
-        return None if is_sealed(value) else _plaintext(key, f"{key} is sensitive", layer)
+        return None if is_sealed(value) else _plaintext(key, sentence("%(key)s is sensitive", key=key), layer)
     if sensitive is None and (pattern := _named(key, value, names)) is not None:
-        why = f"{key} is sensitive by its name ({pattern} in sensitive_names)"
-        hint = "mark it x-kemudi-sensitive in its contract, change the secret at its source, seal the new one"
-        return Suspicion(rules.PLAINTEXT_SECRET, "error", f"{why}, and stands here in plain text", hint)
+        why = sentence(
+            "%(key)s is sensitive by its name (%(pattern)s in sensitive_names)", key=key, pattern=pattern
+        )
+        hint = sentence(
+            "mark it x-kemudi-sensitive in its contract, change the secret at its source, seal the new one"
+        )
+        return Suspicion(
+            rules.PLAINTEXT_SECRET, "error", sentence("%(why)s, and stands here in plain text", why=why), hint
+        )
     kind = next((found for text in _texts(value) if (found := looks_like(text)) is not None), None)
     if kind is None:
         return None
-    message = f"{key} holds what looks like {kind}"
-    hint = "if it is a secret: change it at its source, mark the key x-kemudi-sensitive, seal the new one"
+    message = sentence("%(key)s holds what looks like %(kind)s", key=key, kind=kind)
+    hint = sentence(
+        "if it is a secret: change it at its source, mark the key x-kemudi-sensitive, seal the new one"
+    )
     return Suspicion(rules.LIKELY_SECRET, "warning", message, hint)
 
 
@@ -140,7 +153,7 @@ def looks_like(text: str) -> str | None:
     if len(text) < _SHORTEST_RUN or is_sealed(text):
         return None
     rest = _DIGEST.sub(" ", _UUID.sub(" ", text))
-    return "a random key" if any(_is_random(run) for run in _RUN.findall(rest)) else None
+    return sentence("a random key") if any(_is_random(run) for run in _RUN.findall(rest)) else None
 
 
 def is_quiet(data: bytes, values: dict[str, JSON], names: SensitiveNames) -> bool:
@@ -152,8 +165,10 @@ def is_quiet(data: bytes, values: dict[str, JSON], names: SensitiveNames) -> boo
 
 def _plaintext(key: str, why: str, layer: str) -> Suspicion:
     command = f"kemudi secret set {key} --layer {layer}"
-    hint = f"change the secret at its source, then seal the new one: {command}"
-    return Suspicion(rules.PLAINTEXT_SECRET, "error", f"{why}, and stands here in plain text", hint)
+    hint = sentence("change the secret at its source, then seal the new one: %(command)s", command=command)
+    return Suspicion(
+        rules.PLAINTEXT_SECRET, "error", sentence("%(why)s, and stands here in plain text", why=why), hint
+    )
 
 
 def _named(key: str, value: JSON, names: SensitiveNames) -> str | None:

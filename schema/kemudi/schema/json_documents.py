@@ -10,6 +10,7 @@ from kemudi.schema.documents import JSON, Place, escape
 from kemudi.schema.findings import Finding
 from kemudi.schema.refusals import LIMIT_BYTES, LIMIT_DEPTH
 from kemudi.schema.scalars import LARGEST_INTEGER
+from kemudi.schema.sentences import sentence
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]}]+', re.DOTALL)
@@ -51,28 +52,35 @@ class _RefusedError(ValueError):
 def read_json(data: bytes, file: str) -> tuple[JsonDocument | None, tuple[Finding, ...]]:
     """Read one JSON object. Never raises on content."""
     if len(data) > LIMIT_BYTES:
-        message = f"the file has {len(data):,} bytes; at most {LIMIT_BYTES:,} are read"
+        message = sentence(
+            "the file has %(number)s bytes; at most %(limit_bytes)s are read",
+            number=len(data),
+            limit_bytes=LIMIT_BYTES,
+        )
         return None, (Finding(file, 1, 1, rules.TOO_LARGE, message=message),)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = _position(data[: error.start].decode(), error.start)
-        message = f"byte 0x{data[error.start]:02X} is not UTF-8"
+        message = sentence("byte 0x%(value)s is not UTF-8", value=f"{data[error.start]:02X}")
         return None, (Finding(file, line, column, rules.NOT_UTF8, message=message),)
     try:
         values = _DECODER.decode(text)
         _refuse_deep(values)
         _refuse_surrogates(text, values)
     except json.JSONDecodeError as error:
-        message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        problem = f"{error.msg[:1].lower()}{error.msg[1:]}"
+        message = sentence("this is not JSON: %(problem)s", problem=problem)
         return None, (Finding(file, error.lineno, error.colno, rules.CONTRACT_JSON, message=message),)
     except _RefusedError as error:
         line, column = _position(text, _find(text, error.token))
-        return None, (Finding(file, line, column, rules.CONTRACT_JSON, message=str(error)),)
+        return None, (Finding(file, line, column, rules.CONTRACT_JSON, message=error.args[0]),)
     except RecursionError:
         return None, (Finding(file, 1, 1, rules.CONTRACT_JSON, message=_TOO_DEEP),)
     if not isinstance(values, dict):
-        return None, (Finding(file, 1, 1, rules.CONTRACT_JSON, message="a contract must be a JSON object"),)
+        return None, (
+            Finding(file, 1, 1, rules.CONTRACT_JSON, message=sentence("a contract must be a JSON object")),
+        )
     return JsonDocument(file, text, values), ()
 
 
@@ -84,24 +92,26 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _RefusedError(f"the key {twice!r} stands twice in one object", json.dumps(twice))
+        raise _RefusedError(
+            sentence("the key %(twice)s stands twice in one object", twice=repr(twice)), json.dumps(twice)
+        )
     return values
 
 
 def _constant(name: str) -> NoReturn:
-    raise _RefusedError(f"{name} is not a JSON number", name)
+    raise _RefusedError(sentence("%(name)s is not a JSON number", name=name), name)
 
 
 def _integer(text: str) -> int:
     if len(text) > _LONGEST_NUMBER or abs(value := int(text)) > LARGEST_INTEGER:
-        raise _RefusedError("an integer of more than 64 bits is not read", text)
+        raise _RefusedError(sentence("an integer of more than 64 bits is not read"), text)
     return value
 
 
 def _float(text: str) -> float:
     value = float(text) if len(text) <= _LONGEST_NUMBER else float("inf")
     if value in (float("inf"), float("-inf")):
-        raise _RefusedError("a number beyond the range of 64-bit floats is not read", text)
+        raise _RefusedError(sentence("a number beyond the range of 64-bit floats is not read"), text)
     return value
 
 
@@ -124,7 +134,7 @@ def _refuse_surrogates(text: str, values: JSON) -> None:
     try:
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise _RefusedError("half of a surrogate pair is not a character") from None
+        raise _RefusedError(sentence("half of a surrogate pair is not a character")) from None
 
 
 def _find(text: str, token: str) -> int:

@@ -13,6 +13,7 @@ from kemudi.schema.fields import Fields
 from kemudi.schema.findings import Finding
 from kemudi.schema.guard import DEFAULT_NAMES
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import sentence
 
 FILE: Final = "kemudi.yaml"
 RECIPIENTS_FILE: Final = "recipients.yaml"
@@ -136,7 +137,7 @@ def read_manifest(data: bytes) -> tuple[RepoManifest | None, tuple[Finding, ...]
     policies = read.items("/policies", optional=True)
     names: tuple[str, ...] = DEFAULT_NAMES
     if "sensitive_names" in document.values:
-        names = read.names("/sensitive_names", what="a list of name patterns such as *_PASSWORD")
+        names = read.names("/sensitive_names", what=sentence("a list of name patterns such as *_PASSWORD"))
     found = tuple(sorted(read.findings))
     if identity is None or not environments:
         return None, found
@@ -149,9 +150,9 @@ def _services(read: "Fields") -> dict[str, tuple[str, ...]]:
     for name in read.keys("/services", optional=True):
         at = f"/services/{escape(name)}"
         if NAME.fullmatch(name):
-            found[name] = read.names(at, what="a list of categories")
+            found[name] = read.names(at, what=sentence("a list of categories"))
         else:
-            read.note(at, f"{name!r} cannot be the name of a service", on_key=True)
+            read.note(at, sentence("%(name)s cannot be the name of a service", name=repr(name)), on_key=True)
     return found
 
 
@@ -159,27 +160,40 @@ def _environments(read: "Fields") -> tuple[Environment, ...]:
     found: dict[str, Environment] = {}
     count = len(read.items("/environments"))
     if not count and not read.findings:
-        read.note("/environments", "environments must list at least one environment")
+        read.note("/environments", sentence("environments must list at least one environment"))
     for position in range(count):
         at = f"/environments/{position}"
         if not read.is_mapping(at):
             continue
         read.known(at, ("name", "layers", "mode", "reject", "verify"))
-        name = read.text(f"{at}/name", NAME, "a name of a-z, 0-9, - and _, a letter first")
+        name = read.text(f"{at}/name", NAME, sentence("a name of a-z, 0-9, - and _, a letter first"))
         if name is None:
             continue
         if name in found or name in RESERVED:
-            read.note(f"{at}/name", f"the name {name} is {'taken' if name in found else 'reserved'}")
+            read.note(
+                f"{at}/name",
+                sentence("the name %(name)s is taken", name=name)
+                if name in found
+                else sentence("the name %(name)s is reserved", name=name),
+            )
             continue
-        layers = read.names(f"{at}/layers", what="a list of layers", optional=True) or ("base", name)
+        layers = read.names(f"{at}/layers", what=sentence("a list of layers"), optional=True) or (
+            "base",
+            name,
+        )
         mode = read.one_of(f"{at}/mode", get_args(Mode), default="commit")
         reject = read.one_of(f"{at}/reject", get_args(Reject), default="commit")
         verify = read.one_of(f"{at}/verify", get_args(Verify), default="")
         if verify and mode == "worktree":
-            read.note(f"{at}/verify", "uncommitted saves cannot be signed: verify needs `mode: commit`")
+            read.note(
+                f"{at}/verify", sentence("uncommitted saves cannot be signed: verify needs `mode: commit`")
+            )
         for index, layer in enumerate(layers):
             if layer in RESERVED or not NAME.fullmatch(layer):
-                read.note(f"{at}/layers/{index}", f"{layer!r} cannot be the name of a layer")
+                read.note(
+                    f"{at}/layers/{index}",
+                    sentence("%(layer)s cannot be the name of a layer", layer=repr(layer)),
+                )
         found[name] = Environment(
             name, layers, cast("Mode", mode), cast("Reject", reject), cast("Verify | None", verify or None)
         )
@@ -202,7 +216,10 @@ def read_recipients(data: bytes, manifest: RepoManifest) -> tuple[Recipients | N
         key = read.text(f"{at}/key", _RECIPIENT, "an age public key, `age1…`, or an SSH one")
         kind = read.one_of(f"{at}/kind", get_args(Kind), default=None)
         if key is not None and key.startswith("age1") and not is_bech32(key):
-            read.note(f"{at}/key", f"recipients.{name}.key has a wrong checksum: it is mistyped or cut")
+            read.note(
+                f"{at}/key",
+                sentence("recipients.%(name)s.key has a wrong checksum: it is mistyped or cut", name=name),
+            )
         elif key is not None and kind is not None:
             people[name] = Recipient(name, key, cast("Kind", kind))
     environments: dict[str, tuple[str, ...]] = {}
@@ -211,12 +228,19 @@ def read_recipients(data: bytes, manifest: RepoManifest) -> tuple[Recipients | N
     for name in read.keys("/environments"):
         at = f"/environments/{escape(name)}"
         if name not in known:
-            read.note(at, f"{FILE} names no environment {name}", hint=did_you_mean(name, known), on_key=True)
-        environments[name] = read.names(at, what="a list of recipients")
+            read.note(
+                at,
+                sentence("%(file)s names no environment %(name)s", file=FILE, name=name),
+                hint=did_you_mean(name, known),
+                on_key=True,
+            )
+        environments[name] = read.names(at, what=sentence("a list of recipients"))
         for position, person in enumerate(environments[name]):
             if person not in listed:
                 hint = did_you_mean(person, listed)
-                read.note(f"{at}/{position}", f"there is no recipient {person}", hint=hint)
+                read.note(
+                    f"{at}/{position}", sentence("there is no recipient %(person)s", person=person), hint=hint
+                )
     found = tuple(sorted(read.findings))
     return Recipients(MappingProxyType(people), MappingProxyType(environments)), found
 
@@ -236,12 +260,18 @@ def read_roles(data: bytes, manifest: RepoManifest) -> tuple[tuple[RoleGrant, ..
         read.known(at, ("who", "role", "environments", "categories"))
         who = read.text(f"{at}/who", re.compile(r"\S(.*\S)?"), "who it is about")
         role = read.one_of(f"{at}/role", get_args(Role), default=None)
-        environments = read.names(f"{at}/environments", what="a list of environments", optional=True)
-        categories = read.names(f"{at}/categories", what="a list of categories", optional=True)
+        environments = read.names(
+            f"{at}/environments", what=sentence("a list of environments"), optional=True
+        )
+        categories = read.names(f"{at}/categories", what=sentence("a list of categories"), optional=True)
         for index, name in enumerate(environments):
             if name not in known:
                 hint = did_you_mean(name, known)
-                read.note(f"{at}/environments/{index}", f"{FILE} names no environment {name}", hint=hint)
+                read.note(
+                    f"{at}/environments/{index}",
+                    sentence("%(file)s names no environment %(name)s", file=FILE, name=name),
+                    hint=hint,
+                )
         if who is not None and role is not None:
             grants.append(RoleGrant(who, cast("Role", role), environments, categories))
     return tuple(grants), tuple(sorted(read.findings))
@@ -261,6 +291,6 @@ def service_findings(
         for position, name in enumerate(listed):
             if name not in categories:
                 at = f"/services/{escape(service)}/{position}"
-                message = f"there is no contract of the category {name}"
+                message = sentence("there is no contract of the category %(name)s", name=name)
                 read.note(at, message, hint=did_you_mean(name, categories))
     return tuple(read.findings)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from kemudi.schema import rules
 from kemudi.schema.documents import JSON, escape
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import Sentence, listed, sentence
 from kemudi.schema.validator import Violation, compile_schema
-from kemudi.schema.wording import alternatives, expectation, hint_for, listed, shown, spoken
+from kemudi.schema.wording import alternatives, expectation, hint_for, shown, spoken
 
 if TYPE_CHECKING:
     from kemudi.schema.contract import SettingSpec
@@ -27,6 +28,17 @@ _RULES: Final = {
     "minLength": rules.OUT_OF_BOUNDS,
     "maxLength": rules.OUT_OF_BOUNDS,
     "pattern": rules.OUT_OF_BOUNDS,
+}
+
+
+_ANY: Final = {"name": "", "number": 0}
+_COUNTS: Final = {
+    "minItems": sentence("%(name)s must have at least %(number)s items", **_ANY),
+    "maxItems": sentence("%(name)s must have at most %(number)s items", **_ANY),
+    "minProperties": sentence("%(name)s must have at least %(number)s members", **_ANY),
+    "maxProperties": sentence("%(name)s must have at most %(number)s members", **_ANY),
+    "uniqueItems": sentence("%(name)s must not hold an item twice", **_ANY),
+    "contains": sentence("%(name)s lacks an item that its contract asks for", **_ANY),
 }
 
 
@@ -68,7 +80,12 @@ def value_problem(
     unit = spec.unit if not path else None
     expected = expectation(schema, unit)
     if spec.sensitive:
-        return Problem(rule, spec.key, f"{spec.key} must be {expected}; its value is not shown", None)
+        return Problem(
+            rule,
+            spec.key,
+            sentence("%(key)s must be %(expected)s; its value is not shown", key=spec.key, expected=expected),
+            None,
+        )
     if violation.keyword in ("anyOf", "oneOf") and alternatives(schema):
         rule = rules.WRONG_TYPE
     if rule == rules.STRUCTURE:
@@ -76,11 +93,26 @@ def value_problem(
             return _names(spec.key, name, schema, found, root, pointer)
         return Problem(rule, spec.key, _structure(name, violation, schema, found), None, pointer)
     if value is None and not path and written == "":
-        hint = "write a value, or delete the line: then a lower layer or the default is served"
-        return Problem(rule, spec.key, f"{name} must be {expected}, and is empty", hint, pointer)
+        hint = sentence("write a value, or delete the line: then a lower layer or the default is served")
+        return Problem(
+            rule,
+            spec.key,
+            sentence("%(name)s must be %(expected)s, and is empty", name=name, expected=expected),
+            hint,
+            pointer,
+        )
     advice = hint_for(spec.key, schema, found, written)
     return Problem(
-        rule, spec.key, f"{name} must be {expected}, and is {shown(found, written)}", advice, pointer
+        rule,
+        spec.key,
+        sentence(
+            "%(name)s must be %(expected)s, and is %(found)s",
+            name=name,
+            expected=expected,
+            found=shown(found, written),
+        ),
+        advice,
+        pointer,
     )
 
 
@@ -97,28 +129,33 @@ def _names(
     bad = [each for each in found if not check.is_valid(each)]
     choices = _dereferenced(allowed, root).get("enum", [])
     hint = did_you_mean(bad[0], [each for each in choices if isinstance(each, str)]) if bad else None
-    hint = hint or (f"the names are {listed([str(each) for each in choices])}" if choices else None)
+    hint = hint or (
+        sentence("the names are %(listed)s", listed=listed([str(each) for each in choices]))
+        if choices
+        else None
+    )
     below = f"{pointer}/{escape(bad[0])}" if bad else pointer
-    return Problem(rules.STRUCTURE, key, f"{name} must not hold {listed(bad)}", hint, below)
+    return Problem(
+        rules.STRUCTURE,
+        key,
+        sentence("%(name)s must not hold %(bad)s", name=name, bad=listed(bad)),
+        hint,
+        below,
+    )
 
 
 def _structure(name: str, violation: Violation, schema: Mapping[str, Any], found: JSON) -> str:
     keyword, expected = violation.keyword, schema.get(violation.keyword)
     if keyword == "required" and isinstance(found, dict):
         missing = [each for each in expected or () if each not in found]
-        return f"{name} lacks {listed(missing)}"
+        return sentence("%(name)s lacks %(missing)s", name=name, missing=listed(missing))
     if keyword in ("additionalProperties", "unevaluatedProperties") and isinstance(found, dict):
         unknown = [each for each in found if each not in schema.get("properties", {})]
-        return f"{name} must not hold {listed(unknown)}"
-    counts = {
-        "minItems": f"must have at least {expected} items",
-        "maxItems": f"must have at most {expected} items",
-        "minProperties": f"must have at least {expected} members",
-        "maxProperties": f"must have at most {expected} members",
-        "uniqueItems": "must not hold an item twice",
-        "contains": "lacks an item that its contract asks for",
-    }
-    return f"{name} {counts.get(keyword, 'does not have the form that its contract describes')}"
+        return sentence("%(name)s must not hold %(bad)s", name=name, bad=listed(unknown))
+    said = _COUNTS.get(keyword)
+    if said is None:
+        return sentence("%(name)s does not have the form that its contract describes", name=name)
+    return Sentence.of(said.template, {"name": name, "number": expected})
 
 
 def follow(value: Any, path: Sequence[str | int]) -> Any:

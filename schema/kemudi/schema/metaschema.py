@@ -9,6 +9,7 @@ from kemudi.schema.documents import escape
 from kemudi.schema.model import DIALECT
 from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.patterns import PatternRefusedError, compile_pattern
+from kemudi.schema.sentences import sentence
 
 Note = Callable[[str, str, str, str | None, str | None], None]
 """Called with pointer, rule, message, key and hint."""
@@ -91,7 +92,7 @@ class MetaSchema:
         if dialect not in (DIALECT, f"{DIALECT}#"):
             self._refuse("/$schema", rules.CONTRACT_SHAPE, f"the dialect of a contract is {DIALECT}")
         for name in sorted(_NOT_AT_ROOT & self._root.keys()):
-            message = f"{name} has no place at the top of a contract"
+            message = sentence("%(name)s has no place at the top of a contract", name=name)
             self._refuse(f"/{escape(name)}", rules.CONTRACT_SHAPE, message)
         self._schema("", self._root, "")
         self._required_exist()
@@ -147,11 +148,17 @@ class MetaSchema:
     def _annotation(self, name: str, pointer: str, at: str, key: str) -> None:
         if name not in ANNOTATIONS:
             hint = did_you_mean(name, ANNOTATIONS)
-            self._note(at, rules.CONTRACT_ANNOTATION, f"there is no annotation {name}", key or None, hint)
+            self._note(
+                at,
+                rules.CONTRACT_ANNOTATION,
+                sentence("there is no annotation %(name)s", name=name),
+                key or None,
+                hint,
+            )
             return
         of_setting = pointer.count("/") == 2 and pointer.startswith("/properties/")
         if not of_setting and (pointer or name not in _ROOT_ONLY):
-            message = f"{name} describes a whole setting, so it stands beside its type"
+            message = sentence("%(name)s describes a whole setting, so it stands beside its type", name=name)
             self._note(at, rules.CONTRACT_ANNOTATION, message, key or None, None)
 
     def _pattern(self, at: str, pattern: Any, key: str) -> None:
@@ -160,13 +167,17 @@ class MetaSchema:
         try:
             compile_pattern(pattern)
         except PatternRefusedError as error:
-            message = f"the pattern is refused at its character {error.position + 1}: {error}"
+            message = sentence(
+                "the pattern is refused at its character %(position)s: %(error)s",
+                position=error.position + 1,
+                error=error.args[0],
+            )
             self._refuse(at, rules.PATTERN, message, key)
 
     def _reference(self, at: str, target: Any, key: str) -> None:
         found = _REFERENCE.fullmatch(target) if isinstance(target, str) else None
         if found is None:
-            message = "a $ref refers to #/$defs/… of the same contract; nothing is fetched"
+            message = sentence("a $ref refers to #/$defs/… of the same contract; nothing is fetched")
             self._refuse(at, rules.REFERENCE, message, key)
         elif found.group(1) not in self._definitions:
             hint = did_you_mean(found.group(1), self._definitions)
@@ -183,7 +194,13 @@ class MetaSchema:
         for at, name in named:
             if name not in properties:
                 hint = did_you_mean(name, properties)
-                self._note(at, rules.CONTRACT_SHAPE, f"{name} is no setting of this contract", None, hint)
+                self._note(
+                    at,
+                    rules.CONTRACT_SHAPE,
+                    sentence("%(name)s is no setting of this contract", name=name),
+                    None,
+                    hint,
+                )
 
     def _check_size(self) -> None:
         """Refuse circles, and definitions that refer to each other so often that checking takes forever."""
@@ -192,7 +209,10 @@ class MetaSchema:
         for name in size.circular:
             self._refuse(f"/$defs/{name}", rules.REFERENCE, f"#/$defs/{name} refers to itself")
         if expanded > _MOST_EXPANDED:
-            message = f"the contract has more than {_MOST_EXPANDED:,} parts once its $refs are followed"
+            message = sentence(
+                "the contract has more than %(most_expanded)s parts once its $refs are followed",
+                most_expanded=_MOST_EXPANDED,
+            )
             self._refuse("", rules.REFERENCE, message)
 
     @property

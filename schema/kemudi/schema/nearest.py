@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from kemudi.schema.sentences import sentence
+
 _MOST_COMPARED: Final = 2_000
 _ALIKE: Final = 0.6
 
@@ -23,7 +25,7 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 def did_you_mean(name: str, known: Collection[str]) -> str | None:
     """The hint `did you mean X?`, or None."""
     found = nearest(name, known)
-    return f"did you mean {found}?" if found is not None else None
+    return sentence("did you mean %(found)s?", found=found) if found is not None else None
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

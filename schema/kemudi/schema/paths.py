@@ -11,6 +11,7 @@ from kemudi.schema import manifest as manifests
 from kemudi.schema import rules
 from kemudi.schema.findings import Finding
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import sentence
 
 CONTRACTS: Final = "contracts/"
 CONTRACT_SUFFIX: Final = ".schema.json"
@@ -73,8 +74,8 @@ def kind_finding(file: File) -> Finding | None:
     """The finding for a symbolic link or submodule."""
     if file.kind == "file":
         return None
-    what = "a symbolic link" if file.kind == "symlink" else "a submodule"
-    message = f"{what} stands here; a config repo holds regular files"
+    what = sentence("a symbolic link") if file.kind == "symlink" else sentence("a submodule")
+    message = sentence("%(what)s stands here; a config repo holds regular files", what=what)
     return Finding(file.path, 1, 1, rules.NOT_A_FILE, message=message)
 
 
@@ -96,12 +97,14 @@ def twin_findings(paths: Iterable[str], layers: Iterable[str]) -> dict[str, Find
             groups[path.lower()].append(path)
             continue
         groups[unicodedata.normalize("NFC", path).casefold()].append(path)
-        message = "the path has characters outside of ASCII, which file systems spell differently"
+        message = sentence("the path has characters outside of ASCII, which file systems spell differently")
         found[path] = Finding(path, 1, 1, rules.PATH, message=message)
     for group in groups.values():
         first, *others = sorted(group)
         for path in others:
-            message = f"the path differs from {first} only in case or in its spelling of characters"
+            message = sentence(
+                "the path differs from %(first)s only in case or in its spelling of characters", first=first
+            )
             found[path] = Finding(path, 1, 1, rules.PATH, message=message)
     return found
 
@@ -118,7 +121,11 @@ def stray_finding(path: str, layers: Iterable[str], categories: Mapping[str, obj
         return _in_layer(path, folder, category, suffix, categories)
     if category in categories:
         hint = did_you_mean(folder, known_layers)
-        message = f"{manifests.FILE} names no layer {folder}, so these values reach nobody"
+        message = sentence(
+            "%(file)s names no layer %(folder)s, so these values reach nobody",
+            file=manifests.FILE,
+            folder=folder,
+        )
         return Finding(path, 1, 1, rules.UNKNOWN_LAYER, message=message, hint=hint)
     return None
 
@@ -127,14 +134,19 @@ def _in_layer(
     path: str, layer: str, category: str, suffix: str, categories: Mapping[str, object]
 ) -> Finding | None:
     if "/" in category:
-        message = f"the layer {layer} has no folders, so these values reach nobody"
+        message = sentence("the layer %(layer)s has no folders, so these values reach nobody", layer=layer)
         return Finding(path, 1, 1, rules.UNKNOWN_CATEGORY, message=message)
     if category not in categories:
         hint = did_you_mean(category, categories)
-        message = f"there is no contract {contract_path(category)}, so these values reach nobody"
+        message = sentence(
+            "there is no contract %(category)s, so these values reach nobody",
+            category=contract_path(category),
+        )
         return Finding(path, 1, 1, rules.UNKNOWN_CATEGORY, message=message, hint=hint)
     if suffix != ".yaml":
-        message = f"values are read from {values_path(layer, category)}, not from this file"
-        hint = f"rename it to {category}.yaml"
+        message = sentence(
+            "values are read from %(layer)s, not from this file", layer=values_path(layer, category)
+        )
+        hint = sentence("rename it to %(category)s.yaml", category=category)
         return Finding(path, 1, 1, rules.UNKNOWN_CATEGORY, message=message, hint=hint)
     return None

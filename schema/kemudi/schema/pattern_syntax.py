@@ -8,6 +8,8 @@ properties are refused, because the engines differ in them or need backtracking.
 from dataclasses import dataclass
 from typing import Final
 
+from kemudi.schema.sentences import sentence
+
 Ranges = tuple[tuple[int, int], ...]
 
 LARGEST_REPEAT: Final = 1_000
@@ -83,7 +85,7 @@ def parse(pattern: str) -> Part:
     parser = _Parser(pattern)
     part = parser.choice(0)
     if parser.position < len(pattern):
-        raise PatternRefusedError("a `)` without its `(`", parser.position)
+        raise PatternRefusedError(sentence("a `)` without its `(`"), parser.position)
     return part
 
 
@@ -96,7 +98,7 @@ class _Parser:
 
     def choice(self, depth: int) -> Part:
         if depth > self._DEEPEST:
-            raise PatternRefusedError("groups are nested too deep", self.position)
+            raise PatternRefusedError(sentence("groups are nested too deep"), self.position)
         options = [self._sequence(depth)]
         while self._take("|"):
             options.append(self._sequence(depth))
@@ -113,10 +115,10 @@ class _Parser:
         if bounds is None:
             return part
         if isinstance(part, Anchor):
-            raise PatternRefusedError("an anchor cannot be repeated", self.position)
+            raise PatternRefusedError(sentence("an anchor cannot be repeated"), self.position)
         self._take("?")  # lazy: which of several matches is found makes no difference here
         if self._peek() in ("*", "+", "?"):
-            raise PatternRefusedError("a repeat of a repeat", self.position)
+            raise PatternRefusedError(sentence("a repeat of a repeat"), self.position)
         return Repeat(part, *bounds)
 
     def _bounds(self) -> tuple[int, int | None] | None:
@@ -131,13 +133,17 @@ class _Parser:
         least, comma, most = inside.partition(",")
         numbers = [least] + ([most] if most else [])
         if not all(number.isascii() and number.isdigit() and len(number) <= 4 for number in numbers):
-            raise PatternRefusedError("a `{` that is not a repeat is written \\{", start)
+            raise PatternRefusedError(sentence("a `{` that is not a repeat is written \\{"), start)
         self.position = closing + 1
         low = int(least)
         high = int(most) if most else (None if comma else low)
         if (high is not None and high < low) or max(low, high or 0) > LARGEST_REPEAT:
             raise PatternRefusedError(
-                f"a repeat goes from its least to its most, up to {LARGEST_REPEAT}", start
+                sentence(
+                    "a repeat goes from its least to its most, up to %(largest_repeat)s",
+                    largest_repeat=LARGEST_REPEAT,
+                ),
+                start,
             )
         return low, high
 
@@ -156,7 +162,10 @@ class _Parser:
             return Characters(self._escape(start))
         if character in "*+?{}]":
             raise PatternRefusedError(
-                f"a `{character}` that stands for itself is written \\{character}", start
+                sentence(
+                    "a `%(character)s` that stands for itself is written \\%(character)s", character=character
+                ),
+                start,
             )
         return Characters(_one(ord(character)))
 
@@ -164,11 +173,13 @@ class _Parser:
         if self._take("?") and not self._take(":"):
             kind = self.pattern[start : start + 4]
             if kind.startswith(("(?=", "(?!", "(?<=", "(?<!")):
-                raise PatternRefusedError("lookaround cannot be matched in linear time", start)
-            raise PatternRefusedError("flags and named groups are not read; use (…) or (?:…)", start)
+                raise PatternRefusedError(sentence("lookaround cannot be matched in linear time"), start)
+            raise PatternRefusedError(
+                sentence("flags and named groups are not read; use (…) or (?:…)"), start
+            )
         part = self.choice(depth + 1)
         if not self._take(")"):
-            raise PatternRefusedError("a `(` without its `)`", start)
+            raise PatternRefusedError(sentence("a `(` without its `)`"), start)
         return part
 
     def _class(self, start: int) -> Ranges:
@@ -176,17 +187,19 @@ class _Parser:
         ranges: list[tuple[int, int]] = []
         while not self._take("]"):
             if self.position >= len(self.pattern):
-                raise PatternRefusedError("a `[` without its `]`", start)
+                raise PatternRefusedError(sentence("a `[` without its `]`"), start)
             low = self._member(start)
             if self._peek() == "-" and self.pattern[self.position + 1 : self.position + 2] not in ("]", ""):
                 self.position += 1
                 high = self._member(start)
                 if len(low) != 1 or len(high) != 1 or low[0][0] > high[0][0]:
-                    raise PatternRefusedError("a range goes from a lower to a higher character", start)
+                    raise PatternRefusedError(
+                        sentence("a range goes from a lower to a higher character"), start
+                    )
                 low = ((low[0][0], high[0][0]),)
             ranges.extend(low)
         if not ranges:
-            raise PatternRefusedError("an empty class", start)
+            raise PatternRefusedError(sentence("an empty class"), start)
         merged = _merged(ranges)
         return _complement(merged) if negated else merged
 
@@ -196,7 +209,10 @@ class _Parser:
             return self._escape(self.position - 1)
         if character == "[" or (character in "&~-" and self._peek() == character):
             # Other engines read nested classes and set operations here.
-            raise PatternRefusedError(f"a `{character}` within a class is written \\{character}", start)
+            raise PatternRefusedError(
+                sentence("a `%(character)s` within a class is written \\%(character)s", character=character),
+                start,
+            )
         return _one(ord(character))
 
     def _escape(self, start: int) -> Ranges:
@@ -213,19 +229,26 @@ class _Parser:
         if character in "xu":
             return _one(self._hexadecimal(2 if character == "x" else 4, start))
         if character.isdigit() or character == "k":
-            raise PatternRefusedError("a back-reference cannot be matched in linear time", start)
-        raise PatternRefusedError(f"the escape \\{character} is not read", start)
+            raise PatternRefusedError(sentence("a back-reference cannot be matched in linear time"), start)
+        raise PatternRefusedError(
+            sentence("the escape \\%(character)s is not read", character=character), start
+        )
 
     def _hexadecimal(self, count: int, start: int) -> int:
         digits = self.pattern[self.position : self.position + count]
         if len(digits) != count or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
             raise PatternRefusedError(
-                f"\\{'x' if count == 2 else 'u'} takes {count} hexadecimal digits", start
+                sentence(
+                    "\\%(value)s takes %(count)s hexadecimal digits",
+                    value="x" if count == 2 else "u",
+                    count=count,
+                ),
+                start,
             )
         self.position += count
         code = int(digits, 16)
         if 0xD800 <= code <= 0xDFFF:
-            raise PatternRefusedError("half of a surrogate pair is not a character", start)
+            raise PatternRefusedError(sentence("half of a surrogate pair is not a character"), start)
         return code
 
     def _peek(self) -> str:
@@ -239,7 +262,7 @@ class _Parser:
 
     def _next(self) -> str:
         if self.position >= len(self.pattern):
-            raise PatternRefusedError("the pattern ends too early", self.position)
+            raise PatternRefusedError(sentence("the pattern ends too early"), self.position)
         self.position += 1
         return self.pattern[self.position - 1]
 

@@ -14,6 +14,7 @@ from kemudi.schema.pattern_syntax import (
     Sequence,
     parse,
 )
+from kemudi.schema.sentences import sentence
 
 __all__ = ["CompiledPattern", "PatternRefusedError", "compile_pattern"]
 
@@ -92,7 +93,9 @@ class _Graph:
 
     def state(self, ranges: Ranges = (), target: int | None = None) -> int:
         if len(self.edges) >= _MOST_STATES:
-            raise PatternRefusedError("the pattern is too large once its repeats are written out", 0)
+            raise PatternRefusedError(
+                sentence("the pattern is too large once its repeats are written out"), 0
+            )
         self.edges.append((ranges, target))
         self._free.append([])
         return len(self.edges) - 1

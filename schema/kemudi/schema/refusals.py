@@ -12,6 +12,7 @@ from yaml._yaml import CParser
 
 from kemudi.schema import rules
 from kemudi.schema.findings import Finding
+from kemudi.schema.sentences import sentence
 
 LIMIT_BYTES: Final = 1024 * 1024
 LIMIT_DEPTH: Final = 64
@@ -33,7 +34,11 @@ _FLOW_COLLECTIONS: Final = 32
 def refuse(data: bytes, file: str) -> tuple[Finding, ...]:
     """Findings that keep `data` from being composed at all; `()` is the usual answer."""
     if len(data) > LIMIT_BYTES:
-        message = f"the file has {len(data):,} bytes; at most {LIMIT_BYTES:,} are read"
+        message = sentence(
+            "the file has %(number)s bytes; at most %(limit_bytes)s are read",
+            number=len(data),
+            limit_bytes=LIMIT_BYTES,
+        )
         return (Finding(file, 1, 1, rules.TOO_LARGE, message=message),)
     found = _characters(data, file)
     if found:
@@ -52,32 +57,49 @@ def syntax_finding(error: yaml.YAMLError, file: str) -> Finding:
     mark = (started if of_start else met) or met or started
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed")
-    message, hint = _SYNTAX.get(problem, (f"this is not well-formed YAML: {problem}", None))
+    message, hint = _SYNTAX.get(
+        problem, (sentence("this is not well-formed YAML: %(problem)s", problem=problem), None)
+    )
     return Finding(file, line, column, rules.SYNTAX, message=message, hint=hint)
 
 
 _TELL_THE_START: Final = frozenset({"while scanning a simple key", "while scanning a quoted scalar"})
 _SYNTAX: Final[dict[str, tuple[str, str | None]]] = {
     "found character that cannot start any token": (
-        "a value cannot start with this character",
-        "indent with spaces, never tabs; put text that starts with @, ` or % in quotes",
+        sentence("a value cannot start with this character"),
+        sentence("indent with spaces, never tabs; put text that starts with @, ` or %% in quotes"),
     ),
     "mapping values are not allowed in this context": (
-        "a second `: ` on this line, or a wrong indentation above it",
-        "put text that holds `: ` in quotes",
+        sentence("a second `: ` on this line, or a wrong indentation above it"),
+        sentence("put text that holds `: ` in quotes"),
     ),
     "could not find expected ':'": (
-        "this line is neither `KEY: value` nor the continuation of a value",
-        "write `KEY: value`, with a space after the colon",
+        sentence("this line is neither `KEY: value` nor the continuation of a value"),
+        sentence("write `KEY: value`, with a space after the colon"),
     ),
-    "found unexpected end of stream": ("the quotes opened here are not closed", "add the closing quote"),
-    "did not find expected key": ("a key was expected here", "check the indentation and the quotes above"),
-    "did not find expected ',' or ']'": ("a `,` or `]` was expected here", "close the list with `]`"),
-    "did not find expected ',' or '}'": ("a `,` or `}` was expected here", "close the mapping with `}`"),
-    "did not find expected '-' indicator": ("a list item was expected here", "start it with `- `"),
+    "found unexpected end of stream": (
+        sentence("the quotes opened here are not closed"),
+        sentence("add the closing quote"),
+    ),
+    "did not find expected key": (
+        sentence("a key was expected here"),
+        sentence("check the indentation and the quotes above"),
+    ),
+    "did not find expected ',' or ']'": (
+        sentence("a `,` or `]` was expected here"),
+        sentence("close the list with `]`"),
+    ),
+    "did not find expected ',' or '}'": (
+        sentence("a `,` or `}` was expected here"),
+        sentence("close the mapping with `}`"),
+    ),
+    "did not find expected '-' indicator": (
+        sentence("a list item was expected here"),
+        sentence("start it with `- `"),
+    ),
     "did not find expected <document start>": (
-        "one more document, or text outside of the mapping, starts here",
-        "keep every line as `KEY: value`",
+        sentence("one more document, or text outside of the mapping, starts here"),
+        sentence("keep every line as `KEY: value`"),
     ),
 }
 
@@ -92,15 +114,22 @@ def _characters(data: bytes, file: str) -> tuple[Finding, ...]:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
             line, column = _position(data[: error.start].decode("utf-8"), None)
-            message = f"byte 0x{data[error.start]:02X} is not UTF-8"
+            message = sentence("byte 0x%(value)s is not UTF-8", value=f"{data[error.start]:02X}")
             return (
-                Finding(file, line, column, rules.NOT_UTF8, message=message, hint="save the file as UTF-8"),
+                Finding(
+                    file,
+                    line,
+                    column,
+                    rules.NOT_UTF8,
+                    message=message,
+                    hint=sentence("save the file as UTF-8"),
+                ),
             )
     findings = []
     for match in _UNSEEN.finditer(text):
         line, column = _position(text, match.start())
-        message = f"the invisible character U+{ord(match.group()):04X} stands here"
-        hint = 'delete it; inside double quotes an escape such as "\\u200B" makes it visible'
+        message = sentence("the invisible character U+%(ord)s stands here", ord=f"{ord(match.group()):04X}")
+        hint = sentence('delete it; inside double quotes an escape such as "\\u200B" makes it visible')
         findings.append(Finding(file, line, column, rules.CHARACTER, message=message, hint=hint))
         if len(findings) == _MOST_FINDINGS:
             break
@@ -131,7 +160,9 @@ def _too_deep(data: bytes, file: str) -> tuple[Finding, ...]:
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > LIMIT_DEPTH:
-                    message = f"values are nested more than {LIMIT_DEPTH} deep"
+                    message = sentence(
+                        "values are nested more than %(limit_depth)s deep", limit_depth=LIMIT_DEPTH
+                    )
                     return (_at(event, file, rules.TOO_DEEP, message),)
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
@@ -150,20 +181,25 @@ def property_findings(event: yaml.Event, file: str) -> list[Finding]:
     if isinstance(event, yaml.DocumentStartEvent):
         if event.tags or (event.version is not None and tuple(event.version) != (1, 2)):
             return [
-                _at(event, file, rules.SEVERAL_DOCUMENTS, "directives such as %YAML and %TAG are not read")
+                _at(
+                    event,
+                    file,
+                    rules.SEVERAL_DOCUMENTS,
+                    sentence("directives such as %%YAML and %%TAG are not read"),
+                )
             ]
         return []
     if isinstance(event, yaml.AliasEvent):
-        message = "an alias stands here; every value is written out"
-        return [_at(event, file, rules.ALIAS, message, "write the value itself")]
+        message = sentence("an alias stands here; every value is written out")
+        return [_at(event, file, rules.ALIAS, message, sentence("write the value itself"))]
     found = []
     if getattr(event, "anchor", None) is not None:
-        message = "an anchor stands here; every value is written out"
-        hint = "remove the anchor; quote the value if it is text that starts with &"
+        message = sentence("an anchor stands here; every value is written out")
+        hint = sentence("remove the anchor; quote the value if it is text that starts with &")
         found.append(_at(event, file, rules.ALIAS, message, hint))
     if getattr(event, "tag", None) is not None:
-        message = "an explicit tag stands here; the contract decides the type"
-        hint = "remove the tag; quote the value if it is text that starts with !"
+        message = sentence("an explicit tag stands here; the contract decides the type")
+        hint = sentence("remove the tag; quote the value if it is text that starts with !")
         found.append(_at(event, file, rules.TAG, message, hint))
     return found
 
@@ -185,5 +221,9 @@ def _too_many(data: bytes, file: str) -> tuple[Finding, ...]:
 def too_many_nodes(file: str) -> Finding:
     """The finding for a file of more than `LIMIT_NODES` keys and values."""
     return Finding(
-        file, 1, 1, rules.TOO_MANY_NODES, message=f"the file holds more than {LIMIT_NODES:,} values"
+        file,
+        1,
+        1,
+        rules.TOO_MANY_NODES,
+        message=sentence("the file holds more than %(limit_nodes)s values", limit_nodes=LIMIT_NODES),
     )

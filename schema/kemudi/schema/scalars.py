@@ -5,6 +5,8 @@ import re
 from enum import Enum
 from typing import Final
 
+from kemudi.schema.sentences import sentence
+
 EXACT_INTEGER: Final = 2**53
 """Integers up to here survive every JSON reader; beyond it a contract must say `x-kemudi-bigint`."""
 
@@ -37,10 +39,10 @@ CONSTANTS: Final[dict[str, bool | None]] = {
 class NumberFault(Enum):
     """Why a scalar that reads as a number is refused."""
 
-    NON_FINITE = "not a finite number"
-    TOO_LARGE = "an integer of more than 64 bits"
-    OVERFLOW = "too large for a 64-bit float"
-    TOO_LONG = "a number of more than 128 characters"
+    NON_FINITE = sentence("not a finite number")
+    TOO_LARGE = sentence("an integer of more than 64 bits")
+    OVERFLOW = sentence("too large for a 64-bit float")
+    TOO_LONG = sentence("a number of more than 128 characters")
 
 
 def read_plain(text: str) -> bool | int | float | str | NumberFault | None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kemudi.schema.documents import JSON, Document
 from kemudi.schema.envelope import Envelope, recipients_digest
+from kemudi.schema.sentences import sentence
 
 BLOCK: Final = "sops"
 """The top-level key that makes a values file one of SOPS."""
@@ -28,9 +29,9 @@ _OTHERS: Final = {
     "hc_vault": "HashiCorp Vault",
     "hckms": "Huawei Cloud KMS",
     "pgp": "PGP",
-    "key_groups": "key groups (Shamir's secret sharing)",
+    "key_groups": sentence("key groups (Shamir's secret sharing)"),
 }
-_EXTERNAL: Final = (
+_EXTERNAL: Final = sentence(
     "only age is read: decrypt it with sops itself, then seal its secrets: "
     "sops decrypt FILE > PLAIN, `kemudi secret set` for each, delete PLAIN"
 )
@@ -93,16 +94,23 @@ def read_block(values: Mapping[str, JSON]) -> SopsBlock:
     """The block of a file's values. Raises SopsError for anything but age."""
     block = values.get(BLOCK)
     if not isinstance(block, dict):
-        raise SopsError("there is no sops block")
+        raise SopsError(sentence("there is no sops block"))
     others = [name for field_, name in _OTHERS.items() if block.get(field_)]
     if others or block.get("shamir_threshold"):
-        raise SopsError(f"the file is encrypted with {', '.join(others) or _OTHERS['key_groups']}", _EXTERNAL)
+        raise SopsError(
+            sentence(
+                "the file is encrypted with %(others)s", others=", ".join(others) or _OTHERS["key_groups"]
+            ),
+            _EXTERNAL,
+        )
     mac, modified = block.get("mac"), block.get("lastmodified")
     if not isinstance(mac, str) or not VALUE.fullmatch(mac) or not isinstance(modified, str):
-        raise SopsError("the sops block has no mac, so nobody could tell whether the file was changed")
+        raise SopsError(
+            sentence("the sops block has no mac, so nobody could tell whether the file was changed")
+        )
     age = tuple(_age_keys(block.get("age")))
     if not age:
-        raise SopsError("the sops block names no age recipient", _EXTERNAL)
+        raise SopsError(sentence("the sops block names no age recipient"), _EXTERNAL)
     return SopsBlock(age, mac, modified, block.get("mac_only_encrypted") is True)
 
 

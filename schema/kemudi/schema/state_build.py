@@ -24,6 +24,7 @@ from kemudi.schema.paths import (
     twin_findings,
     values_path,
 )
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state_parts import Parsed, Parts, Source
 
 
@@ -99,8 +100,10 @@ class _Build:
         file = self._regular(path)
         manifest, findings = manifests.read_manifest(file.data) if file is not None else (None, ())
         if path not in self._parts.files:
-            message = f"{path} is missing, so the environments are not known"
-            findings = (Finding(path, 1, 1, rules.NO_MANIFEST, message=message, hint="run `kemudi init`"),)
+            message = sentence("%(path)s is missing, so the environments are not known", path=path)
+            findings = (
+                Finding(path, 1, 1, rules.NO_MANIFEST, message=message, hint=sentence("run `kemudi init`")),
+            )
         self._report("manifest", path, findings)
         if manifest != self._before.manifest:
             self._parts = replace(self._parts, manifest=manifest)
@@ -129,7 +132,10 @@ class _Build:
         contract, findings = read_contract(file.data, path, category)
         if CATEGORY.fullmatch(category):
             return contract, findings
-        message = f"a category is named by a-z, 0-9 and _, a letter first, and this one is {category!r}"
+        message = sentence(
+            "a category is named by a-z, 0-9 and _, a letter first, and this one is %(category)s",
+            category=repr(category),
+        )
         return None, (Finding(path, 1, 1, rules.PATH, message=message), *findings)
 
     def _key_owners(self) -> None:
@@ -294,7 +300,9 @@ class _Build:
 
 def _taken(contract: Contract, key: str, owner: str) -> Finding:
     place = contract.place_of(key)
-    message = f"{key} stands in {contract_path(owner)} too; a key has one category"
+    message = sentence(
+        "%(key)s stands in %(owner)s too; a key has one category", key=key, owner=contract_path(owner)
+    )
     return Finding(place.file, place.line, place.column, rules.KEY_TAKEN, f"/properties/{key}", key, message)
 
 

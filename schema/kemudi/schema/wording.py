@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, Final
 
 from kemudi.schema.documents import JSON
 from kemudi.schema.nearest import did_you_mean
+from kemudi.schema.sentences import Sentence, either, sentence
 
 _LONGEST_SHOWN: Final = 60
 _TYPES: Final = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "text",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-    "null": "null",
+    "integer": sentence("a whole number"),
+    "number": sentence("a number"),
+    "string": sentence("text"),
+    "boolean": sentence("true or false"),
+    "array": sentence("a list"),
+    "object": sentence("a mapping"),
+    "null": sentence("null"),
 }
 _FALSE_WORDS: Final = frozenset({"no", "n", "off", "false", "0"})
 _TRUE_WORDS: Final = frozenset({"yes", "y", "on", "true", "1"})
@@ -32,39 +34,51 @@ def expectation(schema: Mapping[str, Any], unit: str | None = None) -> str:
         return either([expectation(branch, unit) for branch in branches])
     kinds = schema.get("type")
     names = [kinds] if isinstance(kinds, str) else list(kinds or ())
-    said = either([_TYPES.get(name, name) for name in names]) if names else "a value that its contract allows"
+    said = either([_TYPES.get(name, name) for name in names]) if names else _ANYTHING
     if unit and {"integer", "number"} & set(names):
-        said += f" of {unit}"
-    limits = [text.format(shown(schema[name])) for name, text in _LIMITS if name in schema]
+        # A unit is a word of the contract; those that the console knows are said in its languages.
+        said = sentence("%(kind)s of %(unit)s", kind=said, unit=Sentence.of(unit.replace("%", "%%"), {}))
+    limits = [_limited(limit, shown(schema[name])) for name, limit in _LIMITS.items() if name in schema]
     if schema.get("minLength") == 1:
-        limits = ["that is not empty" if limit == "of at least 1 characters" else limit for limit in limits]
-    return " ".join([said, " and ".join(limits)]) if limits else said
+        limits = [sentence("that is not empty") if limit == _ONE_CHARACTER else limit for limit in limits]
+    return sentence("%(kind)s %(limits)s", kind=said, limits=reduce(_and, limits)) if limits else said
 
 
-_LIMITS: Final = (
-    ("minimum", "of at least {}"),
-    ("exclusiveMinimum", "of more than {}"),
-    ("maximum", "of at most {}"),
-    ("exclusiveMaximum", "of less than {}"),
-    ("multipleOf", "that is a multiple of {}"),
-    ("minLength", "of at least {} characters"),
-    ("maxLength", "of at most {} characters"),
-    ("pattern", "that matches {}"),
-    ("minItems", "of at least {} items"),
-    ("maxItems", "of at most {} items"),
-)
+def _limited(limit: Sentence, value: str) -> Sentence:
+    return Sentence.of(limit.template, {"value": value})
+
+
+def _and(first: Sentence, last: Sentence) -> Sentence:
+    return sentence("%(first)s and %(last)s", first=first, last=last)
+
+
+_ANYTHING: Final = sentence("a value that its contract allows")
+_LIMITS: Final = {
+    "minimum": sentence("of at least %(value)s", value=""),
+    "exclusiveMinimum": sentence("of more than %(value)s", value=""),
+    "maximum": sentence("of at most %(value)s", value=""),
+    "exclusiveMaximum": sentence("of less than %(value)s", value=""),
+    "multipleOf": sentence("that is a multiple of %(value)s", value=""),
+    "minLength": sentence("of at least %(value)s characters", value=""),
+    "maxLength": sentence("of at most %(value)s characters", value=""),
+    "pattern": sentence("that matches %(value)s", value=""),
+    "minItems": sentence("of at least %(value)s items", value=""),
+    "maxItems": sentence("of at most %(value)s items", value=""),
+}
+_ONE_CHARACTER: Final = "of at least 1 characters"
 
 
 def shown(value: JSON, written: str | None = None) -> str:
     """A value as it is quoted in a message, shortened. Never called for a sensitive one."""
-    text: str
     if written and not isinstance(value, str | dict | list):
-        text = written
-    elif isinstance(value, str):
-        quoted = json.dumps(value, ensure_ascii=False)
-        text = f"the text {quoted}" if written else quoted if value else "empty text"
-    else:
-        text = json.dumps(value, ensure_ascii=False)
+        return _shortened(written)
+    if isinstance(value, str) and not value and not written:
+        return sentence("empty text")
+    quoted = _shortened(json.dumps(value, ensure_ascii=False))
+    return sentence("the text %(text)s", text=quoted) if isinstance(value, str) and written else quoted
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
@@ -79,7 +93,12 @@ def hint_for(key: str, schema: Mapping[str, Any], value: JSON, written: str | No
     if isinstance(value, str):
         return _hint_for_text(kinds, schema, value)
     if "string" in kinds and written and not isinstance(value, dict | list):
-        return f'without quotes {written} is {_is(value)}; write {key}: "{written}"'
+        return sentence(
+            'without quotes %(written)s is %(value)s; write %(key)s: "%(written)s"',
+            written=written,
+            value=_is(value),
+            key=key,
+        )
     return None
 
 
@@ -102,7 +121,11 @@ def _hint_for_text(kinds: frozenset[str], schema: Mapping[str, Any], value: str)
     if "boolean" in kinds:
         word = value.casefold()
         meant = "false" if word in _FALSE_WORDS else "true" if word in _TRUE_WORDS else None
-        return f"did you mean {meant}? In YAML 1.2 {value} is text" if meant else None
+        return (
+            sentence("did you mean %(meant)s? In YAML 1.2 %(value)s is text", meant=meant, value=value)
+            if meant
+            else None
+        )
     if "enum" in schema:
         return did_you_mean(value, [each for each in schema["enum"] if isinstance(each, str)])
     return _hint_for_number(value) if {"integer", "number"} & kinds else None
@@ -114,10 +137,14 @@ def _hint_for_number(value: str) -> str | None:
         number = 0
         for part in parts:
             number = number * 60 + int(part)
-        return f"{value} is text; YAML 1.1 read it as {number}, in sixties: write the number meant"
+        return sentence(
+            "%(value)s is text; YAML 1.1 read it as %(number)s, in sixties: write the number meant",
+            value=value,
+            number=str(number),
+        )
     digits = value.replace("_", "").replace(",", "")
     if digits.isascii() and digits.isdigit() and len(digits) < 17:
-        return f"write {int(digits)}, without quotes or separators"
+        return sentence("write %(digits)s, without quotes or separators", digits=str(int(digits)))
     return None
 
 
@@ -125,15 +152,5 @@ def _is(value: JSON) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return f"the boolean {json.dumps(value)}"
-    return f"the number {json.dumps(value)}"
-
-
-def either(options: list[str]) -> str:
-    """`a, b or c`."""
-    return options[0] if len(options) == 1 else f"{', '.join(options[:-1])} or {options[-1]}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+        return sentence("the boolean %(value)s", value=json.dumps(value))
+    return sentence("the number %(value)s", value=json.dumps(value))

@@ -20,6 +20,7 @@ from kemudi.schema.refusals import (
     too_many_nodes,
 )
 from kemudi.schema.scalars import EXACT_INTEGER, NumberFault, read_plain
+from kemudi.schema.sentences import sentence
 
 _MOST_FINDINGS: Final = 20
 
@@ -71,7 +72,9 @@ class YamlReader:
             self.root = self._sequence()
         elif type(root) is not yaml.ScalarEvent or root.style or root.value:
             expected = "a list, each item after `- `" if of_list else "a mapping, one `KEY: value` a line"
-            self._note(root, rules.NOT_A_MAPPING, f"the file must be {expected}")
+            self._note(
+                root, rules.NOT_A_MAPPING, sentence("the file must be %(expected)s", expected=expected)
+            )
             return False
         if self._nodes > LIMIT_NODES:
             self.findings.append(too_many_nodes(self._file))
@@ -94,7 +97,7 @@ class YamlReader:
         following = self._next()
         if type(following) is yaml.StreamEndEvent:
             return True
-        message = "a second document starts here; one file holds one document"
+        message = sentence("a second document starts here; one file holds one document")
         self._note(following, rules.SEVERAL_DOCUMENTS, message)
         return False
 
@@ -157,16 +160,18 @@ class YamlReader:
         if key is None:
             self._value(event)
         if key is None or (not event.style and type(read_plain(key)) is not str):
-            message = "a key must be text, and this one is not"
-            self._note(event, rules.KEY_NOT_TEXT, message, pointer, hint="quote the key")
+            message = sentence("a key must be text, and this one is not")
+            self._note(event, rules.KEY_NOT_TEXT, message, pointer, hint=sentence("quote the key"))
         elif key == "<<" and not event.style:
-            message = "merge keys are not read; every value is written out"
+            message = sentence("merge keys are not read; every value is written out")
             self._note(event, rules.ALIAS, message, pointer)
         elif key in taken:
             first = taken[key][0].line + 1
             # A nested key may be part of a secret, so it is not named.
-            name, known = ("the key", None) if pointer else (key, key)
-            message = f"{name} stands twice, here and on line {first}"
+            name, known = (sentence("the key"), None) if pointer else (key, key)
+            message = sentence(
+                "%(name)s stands twice, here and on line %(first)s", name=name, first=str(first)
+            )
             self._note(event, rules.DUPLICATE_KEY, message, f"{pointer}/{escape(key)}", key=known)
         else:
             return str(key)
@@ -176,8 +181,12 @@ class YamlReader:
     def _number(self, event: Any, fault: NumberFault) -> None:
         self._break()
         key = self._top or None
-        message = f"{self._top or 'an item'} cannot be served exactly: it is {fault.value}"
-        hint = "write it in quotes if it is text"
+        message = sentence(
+            "%(name)s cannot be served exactly: it is %(fault)s",
+            name=self._top or sentence("an item"),
+            fault=fault.value,
+        )
+        hint = sentence("write it in quotes if it is text")
         self._note(event, rules.NUMBER, message, self._pointer(), key=key, hint=hint)
 
     def _break(self) -> None:

@@ -17,6 +17,7 @@ from kemudi.console.audit import Audit
 from kemudi.console.problems import ProblemError, not_found
 from kemudi.console.settings import ConsoleSettings
 from kemudi.schema.manifest import Role, RoleGrant
+from kemudi.schema.sentences import sentence
 
 COOKIE: Final = "kemudi_session"
 CSRF_FIELD: Final = "csrf"
@@ -116,7 +117,7 @@ class Gate:
         caller = self.identify(request)
         request.state.caller = caller
         if demand is None:
-            raise ProblemError(500, "internal", "this address does not say whom it lets in")
+            raise ProblemError(500, "internal", sentence("this address does not say whom it lets in"))
         if demand.kind == "public":
             return
         if caller is None:
@@ -190,7 +191,7 @@ class Gate:
         if not is_csrf_token(caller.session, token):
             self._refused(request, caller.person.login, "no form token")
             raise ProblemError(
-                403, "cross-site", "the form is too old or came from elsewhere; load the page again"
+                403, "cross-site", sentence("the form is too old or came from elsewhere; load the page again")
             )
 
     def _check_role(self, request: Request, caller: Caller, role: Role) -> None:
@@ -212,16 +213,20 @@ class Gate:
 
 def not_signed_in() -> ProblemError:
     """Somebody who is not known asks for what is not public."""
-    return ProblemError(401, "not-signed-in", "nobody is signed in", headers={"WWW-Authenticate": "Bearer"})
+    return ProblemError(
+        401, "not-signed-in", sentence("nobody is signed in"), headers={"WWW-Authenticate": "Bearer"}
+    )
 
 
 def read_only(role: Role, env: str, people: tuple[str, ...]) -> ProblemError:
     """The refusal that names the role and who has it."""
-    ask = f"; ask {', '.join(people)}" if people else ""
+    said = sentence("this needs the role %(role)s in %(env)s", role=role, env=env)
+    if people:
+        said = sentence("%(need)s; ask %(people)s", need=said, people=", ".join(people))
     return ProblemError(
         403,
         "read-only",
-        f"this needs the role {role} in {env}{ask}",
+        said,
         role=role,
         environment=env,
         holders=list(people),

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from kemudi.console.problems import ProblemError
 from kemudi.console.settings import ConsoleSettings
+from kemudi.schema.sentences import sentence
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
@@ -77,14 +78,16 @@ class Guard:
 
     def _judge(self, scope: Scope, headers: Headers) -> ProblemError | None:
         if not self._is_our_host(headers.get("host", "")):
-            return ProblemError(421, "cross-site", "this console does not answer to that name")
+            return ProblemError(421, "cross-site", sentence("this console does not answer to that name"))
         if _TOKEN_IN_QUERY.search(scope["query_string"]):
             return ProblemError(
-                400, "not-signed-in", "a token goes into the Authorization header, never into an address"
+                400,
+                "not-signed-in",
+                sentence("a token goes into the Authorization header, never into an address"),
             )
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            return ProblemError(413, "too-large", "the request is too large")
+            return ProblemError(413, "too-large", sentence("the request is too large"))
         if scope["method"] in _SAFE:
             return None
         return self._judge_unsafe(scope["path"], headers)
@@ -96,13 +99,13 @@ class Guard:
         if (origin is not None and not self._is_our_origin(origin, headers.get("host", ""))) or (
             site is not None and site != "same-origin"
         ):
-            return ProblemError(403, "cross-site", "the request came from another site")
+            return ProblemError(403, "cross-site", sentence("the request came from another site"))
         if origin is None and site is None and not by_token:
-            return ProblemError(403, "cross-site", "the request does not say where it comes from")
+            return ProblemError(403, "cross-site", sentence("the request does not say where it comes from"))
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
         if path.startswith("/api/") and kind != "application/json" and not (empty and not kind):
-            return ProblemError(415, "media-type", "send JSON (Content-Type: application/json)")
+            return ProblemError(415, "media-type", sentence("send JSON (Content-Type: application/json)"))
         return None
 
     def _is_our_host(self, host: str) -> bool:

@@ -7,6 +7,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from kemudi.console.problems import ProblemError
+from kemudi.schema.sentences import sentence
 
 _PER_ADDRESS: Final = parse("20/minute")
 _PER_LOGIN: Final = parse("5/minute")
@@ -24,5 +25,8 @@ class SignInRates:
         by_login = not login or self._limiter.hit(_PER_LOGIN, "login", login.casefold()[:200])
         if not (by_address and by_login):
             raise ProblemError(
-                429, "rate-limited", "too many attempts; wait a minute", headers={"Retry-After": "60"}
+                429,
+                "rate-limited",
+                sentence("too many attempts; wait a minute"),
+                headers={"Retry-After": "60"},
             )

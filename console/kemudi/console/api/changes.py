@@ -30,6 +30,7 @@ from kemudi.console.writing import Asked, Saved, Wanted
 from kemudi.repo.errors import StaleSettingError
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.secret import Secret
+from kemudi.schema.sentences import sentence
 
 ENTRIES: Final = 500
 
@@ -98,7 +99,9 @@ class _Handlers:
         row = self._parts.row(board, caller, env, key)
         self._parts.gate.require(request, "editor", env, row.category)
         if not if_match:
-            raise ProblemError(428, "precondition-required", "send If-Match with the ETag of the setting")
+            raise ProblemError(
+                428, "precondition-required", sentence("send If-Match with the ETag of the setting")
+            )
         if if_match.removeprefix("W/") != quoted(row.etag):
             raise self._stale(board, row)
         wanted = ChangeIn(key=key, value=body.value, unset=body.unset, layer=body.layer)
@@ -234,7 +237,7 @@ class _Handlers:
         return ProblemError(
             412,
             "stale-revision",
-            "the setting was changed since it was read",
+            sentence("the setting was changed since it was read"),
             headers={"ETag": quoted(row.etag)},
             current=json.loads(current.model_dump_json()),
         )
@@ -244,7 +247,7 @@ def invalid(error: InvalidValueError, asked: Asked) -> ProblemError:
     """Which value does not fit, at its place in the body."""
     place = next((number for number, each in enumerate(asked.changes) if each.key == error.key), 0)
     pointer = "#/value" if len(asked.changes) == 1 else f"#/changes/{place}/value"
-    detail = error.detail or f"the value of {error.key} does not fit its contract"
+    detail = error.detail or sentence("the value of %(key)s does not fit its contract", key=error.key)
     return ProblemError(
         422, "validation", detail, errors=[{"pointer": pointer, "detail": detail, "key": error.key}]
     )

@@ -12,6 +12,7 @@ from kemudi.console.access.people import Caller
 from kemudi.console.events import Event
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
+from kemudi.schema.sentences import sentence
 
 MOST_STREAMS: Final = 200
 LastEvent = Annotated[
@@ -39,7 +40,9 @@ def routes(parts: Parts) -> APIRouter:
         `frame` says that the rest changed, `refresh` that too much was missed.
         """
         if parts.hub.watchers >= MOST_STREAMS:
-            raise ProblemError(503, "unavailable", "too many streams are open", headers={"Retry-After": "5"})
+            raise ProblemError(
+                503, "unavailable", sentence("too many streams are open"), headers={"Retry-After": "5"}
+            )
         stream = _stream(parts, request, caller, last_event_id)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
 

@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import Response
 
 from kemudi.console.problems import ProblemError
+from kemudi.schema.sentences import sentence
 
 _KEPT: Final = 1000
 
@@ -48,9 +49,9 @@ class Idempotency:
 
 def _again(known: tuple[str, Response | None], digest: str) -> Response:
     if known[0] != digest:
-        raise ProblemError(422, "idempotency", "this Idempotency-Key was used for another body")
+        raise ProblemError(422, "idempotency", sentence("this Idempotency-Key was used for another body"))
     if known[1] is None:
         raise ProblemError(
-            409, "idempotency", "the first request with this Idempotency-Key is still under way"
+            409, "idempotency", sentence("the first request with this Idempotency-Key is still under way")
         )
     return known[1]

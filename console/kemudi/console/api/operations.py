@@ -35,6 +35,7 @@ from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
 from kemudi.repo.exporting import as_lines, as_yaml
 from kemudi.schema.manifest import Role
+from kemudi.schema.sentences import sentence
 
 MOST: Final = 1000
 
@@ -130,7 +131,12 @@ class _Reading:
         admin = [env for env in self._parts.board.environments if caller.may("admin", env)]
         if not admin:
             raise ProblemError(
-                403, "read-only", "this needs the role admin", role="admin", environment="", holders=[]
+                403,
+                "read-only",
+                sentence("this needs the role admin"),
+                role="admin",
+                environment="",
+                holders=[],
             )
         entries = [each for each in self._parts.audit.latest(MOST) if each.env in {"", *admin}][:limit]
         return AuditPage(items=[AuditOut(**asdict(each)) for each in entries])
@@ -149,7 +155,7 @@ class _Asking:
         except ValueError:
             until = None
         if until is None or until.tzinfo is None:
-            detail = "`until` is a time such as 2030-01-31T12:00:00Z"
+            detail = sentence("`until` is a time such as 2030-01-31T12:00:00Z")
             raise ProblemError(422, "validation", detail, errors=[{"pointer": "#/until", "detail": detail}])
         pause(self._parts, request, body.env, body.reason, until)
         return PauseOut(env=body.env, paused=PauseOf(reason=body.reason, until=until.isoformat()))

@@ -19,6 +19,7 @@ from kemudi.console.board import Board, as_text
 from kemudi.console.pages.frame import page
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
+from kemudi.schema.sentences import sentence
 
 PER_PAGE: Final = 50
 FORMATS: Final = ("csv", "json")
@@ -94,7 +95,9 @@ class _Handlers:
         _, wanted = _asked(request, env)
         kind = request.query_params.get("format", "csv")
         if wanted is None or kind not in FORMATS:
-            raise ProblemError(422, "validation", "a date is written as 2030-01-31; a format is csv or json")
+            raise ProblemError(
+                422, "validation", sentence("a date is written as 2030-01-31; a format is csv or json")
+            )
         records = [as_record(line) for line in self._found(caller, self._parts.board, env, wanted).lines]
         self._parts.note(request, "export audit", "done", env=env, detail=f"{len(records)} lines, {kind}")
         if kind == "json":

@@ -25,6 +25,7 @@ from kemudi.repo.plan import Change
 from kemudi.repo.proposal_model import Proposal
 from kemudi.schema.errors import ConflictError, FindingsError, KemudiError
 from kemudi.schema.secret import Secret
+from kemudi.schema.sentences import chained
 
 _ASKED_BACK = frozenset({"approval-required", "proposal-open"})
 
@@ -139,12 +140,11 @@ class _Handlers:
             said = "; ".join(f"{each.rule} {words.said(each.message)}" for each in others)
             return self._page(request, board, now, form, status=403, failed=said, reason_missing=missing)
         if isinstance(error, FindingsError):
-            said = "; ".join(finding.message for finding in error.findings)
+            said = chained([finding.message for finding in error.findings])
             return self._page(request, board, now, form, status=422, failed=said)
         if isinstance(error, KemudiError):
-            hint = f" {error.hint}" if error.hint else ""
             status = 409 if isinstance(error, ConflictError) else 422
-            return self._page(request, board, now, form, status=status, failed=f"{error}.{hint}")
+            return self._page(request, board, now, form, status=status, failed=error.explained)
         if isinstance(error, ProblemError) and error.name in _ASKED_BACK:
             return self._page(
                 request, board, now, form, status=error.status, failed=words.gettext(error.title)

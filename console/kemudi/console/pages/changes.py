@@ -141,7 +141,7 @@ class _Handlers:
                 raise
             self._parts.note(request, action, "refused", env=env, detail=f"{name[:80]}: {known.name}")
             words = language_of(request, self._parts)
-            said = f"{words.gettext(known.title)}: {known.detail}"
+            said = f"{words.gettext(known.title)}: {words.said(known.detail)}"
             return self._page(request, caller, env, name, status=known.status, failed=said, comment=comment)
         self._parts.note(request, action, "done", env=env, detail=f"{name} at {tip[:12]}")
         stays = action in {"approve", "ask-for-changes"}

@@ -22,6 +22,7 @@ from kemudi.console.writing import Asked, Preview
 from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
 from kemudi.schema.errors import KemudiError
+from kemudi.schema.sentences import sentence
 
 SHOWN: Final = 200
 _SAVES: Final = frozenset({"commit", "propose", "propose-again"})
@@ -102,7 +103,9 @@ class _Handlers:
         found = self._pairs(caller, board, env, self._source(caller, board, env, form.source))
         chosen = [found[key] for key in form.keys if key in found]
         if len(chosen) < len(form.keys):
-            raise ProblemError(404, "not-found", "there is no such setting here, or it is not shown to you")
+            raise ProblemError(
+                404, "not-found", sentence("there is no such setting here, or it is not shown to you")
+            )
         words = language_of(request, self._parts)
         if not chosen:
             said = words.gettext("Tick at least one setting.")
@@ -134,11 +137,13 @@ class _Handlers:
         """Raise ProblemError for what cannot be copied, whatever the form says."""
         self._parts.gate.require(request, "editor", pair.right.env, pair.right.category)
         if pair.hindrance == "secret":
-            detail = "a secret cannot be copied: nobody here can read it; replace it instead"
+            detail = sentence("a secret cannot be copied: nobody here can read it; replace it instead")
             raise ProblemError(409, "secret-not-readable", detail)
         if pair.hindrance == "layer":
             raise ProblemError(
-                422, "validation", f"{pair.key} is set in a layer that other environments share"
+                422,
+                "validation",
+                sentence("%(key)s is set in a layer that other environments share", key=pair.key),
             )
 
     def _saved(self, request: Request, caller: Caller, board: Board, asked: Asked, form: Form) -> Response:
@@ -167,7 +172,7 @@ class _Handlers:
         words = language_of(request, self._parts)
         said: dict[str, Any] = {"failed": words.gettext(known.title)}
         if known.name not in {"approval-required", "proposal-open", "stale-revision"}:
-            said["failed"] += f": {known.detail}"
+            said["failed"] += f": {words.said(known.detail)}"
         if isinstance(error, StaleSettingError):
             said = {"moved": True}
         elif isinstance(error, PolicyRefusedError):

@@ -14,6 +14,7 @@ from kemudi.console.languages import NAMES
 from kemudi.console.pages.frame import THEME_COOKIE, THEMES, fields, first_environment, local_path, plain
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
+from kemudi.schema.sentences import sentence
 
 _YEAR_SECONDS: Final = 365 * 86400
 
@@ -90,7 +91,7 @@ def _link_routes(router: APIRouter, parts: Parts) -> None:
     def by_link(request: Request, code: str = "") -> Response:
         address = address_of(request)
         if "sec-purpose" in request.headers:  # a browser that loads ahead must not use the link up
-            raise ProblemError(400, "not-signed-in", "open the link itself")
+            raise ProblemError(400, "not-signed-in", sentence("open the link itself"))
         parts.rates.check(address)
         person = once.take(parts.settings.state, code)
         if person is None:

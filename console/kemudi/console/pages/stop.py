@@ -61,7 +61,7 @@ def _stopped(request: Request, parts: Parts, row: Row, sent: dict[str, str]) -> 
     try:
         override(parts, request, row, not row.value, sent["reason"], until)
     except KemudiError as error:
-        return _page(request, parts, row, sent=sent, wrong=str(error))
+        return _page(request, parts, row, sent=sent, wrong=error.explained)
     return see_other(f"/e/{row.env}/switches")
 
 
@@ -69,7 +69,7 @@ def _resumed(request: Request, parts: Parts, row: Row, sent: dict[str, str]) -> 
     try:
         end_override(parts, request, row, sent.get("reason", ""))
     except KemudiError as error:
-        return _page(request, parts, row, sent=sent, wrong=str(error))
+        return _page(request, parts, row, sent=sent, wrong=error.explained)
     return see_other(f"/e/{row.env}/switches")
 
 

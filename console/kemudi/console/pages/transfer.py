@@ -127,7 +127,7 @@ class _Handlers:
         self._parts.note(request, "import", "refused", env=env, detail=known.name)
         words = language_of(request, self._parts)
         board = self._parts.watch.refresh(ask=False)
-        detail = "" if known.name in _ASKED_BACK else f": {known.detail}"
+        detail = "" if known.name in _ASKED_BACK else f": {words.said(known.detail)}"
         fresh = replace(sent, expected=board.head or "", once=secrets.token_urlsafe(12))
         return self._page(
             request,
