@@ -24,6 +24,7 @@ from kemudi.console.settings import ConsoleSettings
 from kemudi.console.waiting import Waiting
 from kemudi.console.watch import Watch
 from kemudi.console.writing import Writer
+from kemudi.repo.earlier import placed
 from kemudi.repo.history import Entry
 from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.schema.documents import JSON
@@ -117,10 +118,8 @@ class Parts:
         ]
         if not found or not layers:
             raise ProblemError(404, "not-found", sentence("that commit did not change this setting here"))
-        # A layer that is not there any more got another name since: then it is written where the setting is now.
         now = row.layer if row.layer in layers else layers[-1]
-        placed = [(entry.layer if entry.layer in layers else now, entry) for entry in found]
-        layer, entry = max(placed, key=lambda each: layers.index(each[0]))
+        layer, entry = max(placed(found, layers, now), key=lambda each: layers.index(each[0]))
         return Earlier(layer, entry.new, entry.kind == "remove")
 
     def readers(self, board: Board, row: Row) -> list[str]:

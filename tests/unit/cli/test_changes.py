@@ -90,6 +90,27 @@ def test_rollback_of_one_key_out_of_five_changes_one_line(kemudi: Any, repo: Pat
     assert "CACHE_TTL: 900" in (repo / "prod/performance.yaml").read_text()
 
 
+@pytest.mark.parametrize("how", ["the setting", "a revision", "a commit"])
+def test_rollback_goes_on_when_the_layer_got_another_name(kemudi: Any, repo: Path, how: str) -> None:
+    """Its value before, its value at a revision, and what a commit did are found, and written where it stands now."""
+    assert kemudi("set", "SYNC_TIMEOUT", "7300", "-e", "prod", "-m", "x").code == 0
+    changed = git(repo, "rev-parse", "HEAD")
+    git(repo, "mv", "prod", "production")
+    manifest = repo / "kemudi.yaml"
+    manifest.write_text(manifest.read_text().replace("layers: [base, prod]", "layers: [base, production]"))
+    git(repo, "commit", "-q", "-am", "another name")
+    before = git(repo, "rev-parse", "HEAD")
+    asked = {
+        "the setting": ("SYNC_TIMEOUT", "-e", "prod"),
+        "a revision": ("SYNC_TIMEOUT", "-e", "prod", "--to", f"{changed}~1"),
+        "a commit": (changed,),
+    }
+    done = kemudi("rollback", *asked[how], "-m", "back")
+    assert done.code == 0, done.err
+    assert git(repo, "diff", "--numstat", before, "HEAD") == "1\t1\tproduction/sync.yaml"
+    assert "SYNC_TIMEOUT: 7200" in (repo / "production/sync.yaml").read_text()
+
+
 def test_rollback_to_what_the_contract_forbids_today_is_refused(kemudi: Any, repo: Path) -> None:
     """With the reason, and nothing is written."""
     assert kemudi("set", "SYNC_TIMEOUT", "7300", "-e", "prod", "-m", "x").code == 0

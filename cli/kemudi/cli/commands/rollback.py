@@ -5,7 +5,9 @@ import click
 from kemudi.cli.changing import UNSET, Edit, Manner, change, change_options, desired, layer_for, place_option
 from kemudi.cli.completion import settings
 from kemudi.repo.change_request import EditValue, Unset
+from kemudi.repo.earlier import layer_then, layer_today, placed
 from kemudi.repo.history import Entry, History
+from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import Envelope, MalformedEnvelopeError, is_sealed
@@ -40,7 +42,7 @@ def rollback_command(
             if keys:
                 raise UsageError("name one setting, or a revision and its settings")
             place = layer_for(start.state, env, layer)
-            edit, undone = _key(repository, history, target, place, to)
+            edit, undone = _key(repository, history, start.state, target, place, to)
             edits, names = [edit], f"{target} in {place}"
         else:
             undone = repository.resolve(target)
@@ -58,14 +60,16 @@ def rollback_command(
 
 
 def _key(
-    repository: ConfigRepository, history: History, key: str, layer: str, to: str | None
+    repository: ConfigRepository, history: History, now: ConfigState, key: str, layer: str, to: str | None
 ) -> tuple[Edit, str]:
     """The edit for one setting, and the revision that it names."""
     if to is not None:
         revision = repository.resolve(to)
-        return Edit(layer, key, _wanted(_state(repository, revision), layer, key)), revision
+        then = _state(repository, revision)
+        name = layer_then(history, key, layer, _layers(now), _layers(then))
+        return Edit(layer, key, _wanted(then, name, key)), revision
     changes = [each for each in history.of_key(key, layer=layer) if each.kind != "move"]
-    own = [each for each in changes if each.layer == layer]
+    own = [each for place, each in placed(changes, _layers(now), layer) if place == layer]
     if not own:
         raise UsageError(f"{key} was never set in {layer}", hint=f"See `kemudi log {key}`.")
     return Edit(layer, key, _before(repository, own[0])), own[0].revision
@@ -81,33 +85,41 @@ def _commit(
 ) -> list[Edit]:
     """The edits that undo a commit."""
     done = [
-        each
-        for each in history.of_commit(revision)
-        if each.kind != "move" and each.layer != "default" and layer in (None, each.layer)
+        (place, each)
+        for place, each in _done(history, now, revision)
+        if each.kind != "move" and each.layer != DEFAULT_LAYER and layer in (None, place)
     ]
-    unknown = [key for key in keys if key not in {each.key for each in done}]
+    unknown = [key for key in keys if key not in {each.key for _, each in done}]
     if unknown:
         raise UsageError(
             f"{revision[:9]} did not change {', '.join(unknown)}", hint=f"See `kemudi show {revision[:9]}`."
         )
-    chosen = [each for each in done if not keys or each.key in keys]
+    chosen = [(place, each) for place, each in done if not keys or each.key in keys]
     if not chosen:
         raise UsageError(f"{revision[:9]} changed no setting", hint=f"See `kemudi show {revision[:9]}`.")
     after = _state(repository, revision)
-    for each in chosen:
-        _check_untouched(history, now, after, each)
-    return [Edit(each.layer, each.key, _before(repository, each)) for each in chosen]
+    for place, each in chosen:
+        _check_untouched(history, now, after, place, each)
+    return [Edit(place, each.key, _before(repository, each)) for place, each in chosen]
 
 
-def _check_untouched(history: History, now: ConfigState, after: ConfigState, entry: Entry) -> None:
+def _done(history: History, now: ConfigState, revision: str) -> list[tuple[str, Entry]]:
+    """What a commit did, with the layers by the names that they have now."""
+    layers = _layers(now)
+    return [(layer_today(history, each, layers) or each.layer, each) for each in history.of_commit(revision)]
+
+
+def _check_untouched(
+    history: History, now: ConfigState, after: ConfigState, place: str, entry: Entry
+) -> None:
     """Raise ConflictError if a later commit changed the same setting: undoing this one would undo that one, too."""
-    if _raw(now, entry.layer, entry.key) == _raw(after, entry.layer, entry.key):
+    if _raw(now, place, entry.key) == _raw(after, entry.layer, entry.key):
         return
-    newest = history.of_key(entry.key, layer=entry.layer, limit=1)
+    newest = [each for each in history.of_key(entry.key, layer=place) if each.kind != "move"]
     by = f" by {newest[0].revision[:9]} ({newest[0].author_name})" if newest else ""
     raise ConflictError(
-        f"{entry.key} in {entry.layer} was changed again{by}",
-        hint=f"To have the old value all the same: kemudi rollback {entry.key} --layer {entry.layer} "
+        f"{entry.key} in {place} was changed again{by}",
+        hint=f"To have the old value all the same: kemudi rollback {entry.key} --layer {place} "
         f"--to {entry.revision[:9]}~1",
     )
 
@@ -117,6 +129,10 @@ def _before(repository: ConfigRepository, entry: Entry) -> EditValue:
     if not parents:
         return UNSET
     return _wanted(_state(repository, parents[0]), entry.layer, entry.key)
+
+
+def _layers(state: ConfigState) -> tuple[str, ...]:
+    return state.manifest.layers if state.manifest is not None else ()
 
 
 def _state(repository: ConfigRepository, revision: str) -> ConfigState:
