@@ -170,8 +170,10 @@ def _check_value(contract: Contract, edit: Edit, value: JSON, path: str, *, sens
             problem.rule,
             f"/{edit.key}",
             edit.key,
-            f"the value of {edit.key} does not fit its contract" if sensitive else problem.message,
-            f"it must be: {spec.type}" if sensitive else problem.hint,
+            sentence("the value of %(key)s does not fit its contract", key=edit.key)
+            if sensitive
+            else problem.message,
+            sentence("it must be: %(type)s", type=spec.type) if sensitive else problem.hint,
             edit.layer,
         )
         for problem in (problems[:1] if sensitive else problems)

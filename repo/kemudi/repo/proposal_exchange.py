@@ -112,7 +112,12 @@ def _fetch(repository: ConfigRepository, branch: str | None, remote: str, limit:
     code, told = ask_remote(repository.layout, *checks, "fetch", *flags, "--", remote, *wanted, limit=limit)
     if code == 0:
         return None
-    return Exchanged("unreachable", f"proposals cannot be fetched from {remote}: {reason_of(told)}")
+    return Exchanged(
+        "unreachable",
+        sentence(
+            "proposals cannot be fetched from %(remote)s: %(told)s", remote=remote, told=reason_of(told)
+        ),
+    )
 
 
 def _refs(repository: ConfigRepository) -> dict[str, str]:

@@ -217,7 +217,7 @@ def _type(subschema: Mapping[str, Any], root: Mapping[str, Any], depth: int = 0)
 
 def _suggested(key: str) -> str | None:
     upper = re.sub(r"[^A-Z0-9_]+", "_", key.upper())
-    return f"write {upper}" if KEY.fullmatch(upper) else None
+    return sentence("write %(name)s", name=upper) if KEY.fullmatch(upper) else None
 
 
 def _spoken(path: tuple[str | int, ...]) -> str:

@@ -28,13 +28,12 @@ def cross_problem(
     triggers = [key for key in _mentioned(rule.get("if", {}), settings) if key in values]
     first = str(violation.path[0]) if violation.path else None
     keys = tuple(dict.fromkeys([*([first] if first else []), *triggers, *involved]))
-    told = rule.get("description") or rule.get("$comment")
-    if told is None:
-        told = _told(settings, violation, rule, values, first)
+    described = rule.get("description") or rule.get("$comment")
+    told = str(described) if described else _told(settings, violation, rule, values, first)
     if involved and first is None and violation.keyword not in ("required", "dependentRequired"):
-        told += f" (the rule looks at {', '.join(involved)})"
+        told = sentence("%(told)s (the rule looks at %(keys)s)", told=told, keys=", ".join(involved))
     key = first or next((each for each in keys if each in values), keys[0] if keys else "")
-    return Problem(rules.CROSS_KEY, key, str(told), None, "", keys)
+    return Problem(rules.CROSS_KEY, key, told, None, "", keys)
 
 
 def _told(

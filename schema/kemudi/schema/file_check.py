@@ -214,7 +214,7 @@ class _Check:
         if twin is not None:
             message = sentence("%(key)s differs from %(twin)s only in case", key=key, twin=twin)
             self._note(
-                Problem(rules.CASE_TWIN, key, message, sentence("write %(twin)s", twin=twin)), on_key=True
+                Problem(rules.CASE_TWIN, key, message, sentence("write %(name)s", name=twin)), on_key=True
             )
             return
         owner = self._owners.get(key)

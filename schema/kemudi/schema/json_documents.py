@@ -84,7 +84,7 @@ def read_json(data: bytes, file: str) -> tuple[JsonDocument | None, tuple[Findin
     return JsonDocument(file, text, values), ()
 
 
-_TOO_DEEP: Final = f"the contract is nested more than {LIMIT_DEPTH} deep"
+_TOO_DEEP: Final = sentence("the contract is nested more than %(depth)s deep", depth=LIMIT_DEPTH)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

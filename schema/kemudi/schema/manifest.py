@@ -258,7 +258,7 @@ def read_roles(data: bytes, manifest: RepoManifest) -> tuple[tuple[RoleGrant, ..
         if not read.is_mapping(at):
             continue
         read.known(at, ("who", "role", "environments", "categories"))
-        who = read.text(f"{at}/who", re.compile(r"\S(.*\S)?"), "who it is about")
+        who = read.text(f"{at}/who", re.compile(r"\S(.*\S)?"), sentence("who it is about"))
         role = read.one_of(f"{at}/role", get_args(Role), default=None)
         environments = read.names(
             f"{at}/environments", what=sentence("a list of environments"), optional=True

@@ -90,7 +90,11 @@ class MetaSchema:
         """Note everything that the meta-schema refuses."""
         dialect = self._root.get("$schema", DIALECT)
         if dialect not in (DIALECT, f"{DIALECT}#"):
-            self._refuse("/$schema", rules.CONTRACT_SHAPE, f"the dialect of a contract is {DIALECT}")
+            self._refuse(
+                "/$schema",
+                rules.CONTRACT_SHAPE,
+                sentence("the dialect of a contract is %(dialect)s", dialect=DIALECT),
+            )
         for name in sorted(_NOT_AT_ROOT & self._root.keys()):
             message = sentence("%(name)s has no place at the top of a contract", name=name)
             self._refuse(f"/{escape(name)}", rules.CONTRACT_SHAPE, message)
@@ -103,7 +107,9 @@ class MetaSchema:
         if isinstance(schema, bool):
             return
         if not isinstance(schema, dict):
-            self._refuse(pointer, rules.CONTRACT_SHAPE, "a subschema is an object or a boolean", key)
+            self._refuse(
+                pointer, rules.CONTRACT_SHAPE, sentence("a subschema is an object or a boolean"), key
+            )
             return
         for name, value in schema.items():
             at = f"{pointer}/{escape(name)}"
@@ -140,9 +146,12 @@ class MetaSchema:
             return False
         known = KEYWORDS | ANNOTATIONS
         hint = did_you_mean(name, known)
-        reason = "leads outside of the file" if name in _IDENTITIES else "is no keyword of a contract"
-        rule = rules.REFERENCE if name in _IDENTITIES else rules.CONTRACT_SHAPE
-        self._refuse(at, rule, f"{name} {reason}", key, hint)
+        if name in _IDENTITIES:
+            said = sentence("%(name)s leads outside of the file", name=name)
+            self._refuse(at, rules.REFERENCE, said, key, hint)
+        else:
+            said = sentence("%(name)s is no keyword of a contract", name=name)
+            self._refuse(at, rules.CONTRACT_SHAPE, said, key, hint)
         return False
 
     def _annotation(self, name: str, pointer: str, at: str, key: str) -> None:
@@ -181,7 +190,13 @@ class MetaSchema:
             self._refuse(at, rules.REFERENCE, message, key)
         elif found.group(1) not in self._definitions:
             hint = did_you_mean(found.group(1), self._definitions)
-            self._refuse(at, rules.REFERENCE, f"there is no {target} in this contract", key, hint)
+            self._refuse(
+                at,
+                rules.REFERENCE,
+                sentence("there is no %(target)s in this contract", target=target),
+                key,
+                hint,
+            )
 
     def _required_exist(self) -> None:
         properties = self._root.get("properties", {})
@@ -207,7 +222,9 @@ class MetaSchema:
         size = _Size(self._definitions)
         expanded = size.of(self._root) + sum(size.definition(name) for name in self._definitions)
         for name in size.circular:
-            self._refuse(f"/$defs/{name}", rules.REFERENCE, f"#/$defs/{name} refers to itself")
+            self._refuse(
+                f"/$defs/{name}", rules.REFERENCE, sentence("#/$defs/%(name)s refers to itself", name=name)
+            )
         if expanded > _MOST_EXPANDED:
             message = sentence(
                 "the contract has more than %(most_expanded)s parts once its $refs are followed",

@@ -56,18 +56,23 @@ def syntax_finding(error: yaml.YAMLError, file: str) -> Finding:
     of_start = getattr(error, "context", None) in _TELL_THE_START
     mark = (started if of_start else met) or met or started
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed")
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or _UNPARSED
     message, hint = _SYNTAX.get(
         problem, (sentence("this is not well-formed YAML: %(problem)s", problem=problem), None)
     )
     return Finding(file, line, column, rules.SYNTAX, message=message, hint=hint)
 
 
+_UNPARSED: Final = sentence("it cannot be parsed")
 _TELL_THE_START: Final = frozenset({"while scanning a simple key", "while scanning a quoted scalar"})
 _SYNTAX: Final[dict[str, tuple[str, str | None]]] = {
     "found character that cannot start any token": (
         sentence("a value cannot start with this character"),
         sentence("indent with spaces, never tabs; put text that starts with @, ` or %% in quotes"),
+    ),
+    "found a tab character that violates indentation": (
+        sentence("a tab stands here"),
+        sentence("indent with spaces, never tabs"),
     ),
     "mapping values are not allowed in this context": (
         sentence("a second `: ` on this line, or a wrong indentation above it"),

@@ -6,6 +6,7 @@ same objects, so that a one-line commit costs one file whatever the size of the 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -15,6 +16,7 @@ from kemudi.schema.findings import Finding
 from kemudi.schema.layers import LayerFile, Override, ResolvedCategory, ResolvedSetting
 from kemudi.schema.manifest import Recipients, RepoManifest, RoleGrant
 from kemudi.schema.paths import File, category_of_contract
+from kemudi.schema.sentences import sentence
 from kemudi.schema.state_build import build
 from kemudi.schema.state_parts import Parts
 
@@ -132,19 +134,5 @@ class ConfigState:
                 yield finding
             else:
                 named = [env for env in everywhere if env in environments]
-                yield _saying(finding, f"{finding.message} (in {', '.join(named)})")
-
-
-def _saying(finding: Finding, message: str) -> Finding:
-    return Finding(
-        finding.file,
-        finding.line,
-        finding.column,
-        finding.rule,
-        finding.pointer,
-        finding.key,
-        message,
-        finding.hint,
-        finding.layer,
-        finding.severity,
-    )
+                said = sentence("%(message)s (in %(envs)s)", message=finding.message, envs=", ".join(named))
+                yield replace(finding, message=said)
