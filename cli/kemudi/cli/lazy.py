@@ -1,13 +1,41 @@
 """Groups of commands that are imported when they are called: `--help` and completion stay instant."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+AnyCommand = TypeVar("AnyCommand", bound=click.Command)
+
 Table = Mapping[str, tuple[str, str]]
 """Name to module and one line of help. The line stands in the table so that help imports no command."""
+
+
+def with_no_color(command: AnyCommand) -> AnyCommand:
+    """Give a command, or every command of a group, the option that all of them have."""
+    if isinstance(command, click.Group) and not isinstance(command, LazyGroup):  # that one does it itself
+        for inner in command.commands.values():
+            with_no_color(inner)
+    if all(each.name != "no_color" for each in command.params):
+        command.params.append(
+            click.Option(
+                ["--no-color"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_no_color,
+                help="No colour, as with NO_COLOR=1 or where the output is no terminal.",
+            )
+        )
+    return command
+
+
+def _no_color(_ctx: click.Context, _param: click.Parameter, given: bool) -> None:
+    if given:
+        # The one place where all that draws looks, an error after the command's end among it.
+        os.environ["NO_COLOR"] = "1"
 
 
 class LazyGroup(click.Group):
@@ -36,7 +64,7 @@ class LazyGroup(click.Group):
         module = import_module(f"{self._package}.{entry[0]}")
         command = getattr(module, cmd_name.replace("-", "_") + "_command")
         assert isinstance(command, click.Command)  # noqa: S101  # a wrong table is a bug, found by any test
-        return command
+        return with_no_color(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The table as it stands, without importing a command."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from kemudi.cli.lazy import LazyGroup
+from kemudi.cli.lazy import LazyGroup, with_no_color
 from kemudi.cli.output import error_console, print_findings
 from kemudi.schema.errors import FindingsError, KemudiError, UsageError
 
@@ -103,6 +103,9 @@ def cli(ctx: click.Context, settings_file: Path | None) -> None:
     """
     if settings_file is not None:
         ctx.default_map = _default_map(_read_settings_file(settings_file))
+
+
+with_no_color(cli)
 
 
 def main() -> None:

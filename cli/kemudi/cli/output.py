@@ -1,9 +1,10 @@
 """How results are shown: data on stdout, talk on stderr, JSON on request. No command prints by itself."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 import orjson
@@ -17,36 +18,91 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_OUTPUT: Final = "kemudi.output"
+
 # Columns for a reader that is a program: rows are never folded.
 _PIPE_WIDTH: Final = 1000
 
 
 def data_console() -> "Console":
-    """Where results go. rich honours NO_COLOR, TERM=dumb and a stdout that is no terminal."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    """Where results go. rich honours TERM=dumb and a stdout that is no terminal."""
+    return _console(sys.stdout, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def error_console() -> "Console":
     """Where talk goes: progress, hints, errors."""
+    return _console(sys.stderr)
+
+
+def is_plain() -> bool:
+    """Whether the user wants no colour: `NO_COLOR` with any content, which is what `--no-color` sets."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def _console(file: TextIO, **more: Any) -> "Console":
     from rich.console import Console
 
-    return Console(file=sys.stderr)
+    # rich's own answer to NO_COLOR leaves bold and dim, which are escape sequences all the same.
+    return Console(file=file, color_system=None if is_plain() else "auto", **more)
 
 
 def json_option(command: Command) -> Command:
-    """The `--json` flag, the same on every command."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(
-        command
+    """`--json`, and `--output` which says the same in more words; the same on every command."""
+
+    def wanted(ctx: click.Context, _param: click.Parameter, given: bool) -> bool:
+        return given or ctx.meta.get(_OUTPUT, "table") != "table"
+
+    def remember(ctx: click.Context, _param: click.Parameter, form: str) -> None:
+        ctx.meta[_OUTPUT] = form
+
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, callback=wanted, help="Print the result as JSON on stdout."
     )
+    output = click.option(
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        # Known before `--json` is asked for, wherever it stands in the line.
+        is_eager=True,
+        expose_value=False,
+        callback=remember,
+        help="For people, or the result of --json, as JSON or as YAML.",
+    )
+    return as_json(output(command))
 
 
 def print_json(value: object) -> None:
-    """One JSON document and a newline; indented for a reader, compact for a pipe."""
+    """One JSON document and a newline; indented for a reader, compact for a pipe. YAML with `--output yaml`."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_OUTPUT) == "yaml":
+        # Through JSON first: what that has no form for, such as a date, is written here as it is there.
+        print_plain("".join(_as_yaml(orjson.loads(orjson.dumps(value)))))
+        return
     option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
     sys.stdout.buffer.write(orjson.dumps(value, option=option | orjson.OPT_APPEND_NEWLINE))
     sys.stdout.buffer.flush()
+
+
+def _as_yaml(value: Any, indent: str = "") -> Iterator[str]:
+    """JSON in block style, a line at a time."""
+    from kemudi.repo.edits import render
+
+    nested: Iterator[tuple[str, Any]]
+    if isinstance(value, dict) and value:
+        nested = ((f"{render(name)}:", item) for name, item in value.items())
+    elif isinstance(value, list) and value:
+        nested = (("-", item) for item in value)
+    else:
+        yield f"{indent}{render(value)}\n"
+        return
+    for head, item in nested:
+        if isinstance(item, dict | list) and item:
+            first, *rest = _as_yaml(item, f"{indent}  ")
+            # A list's item begins beside its dash; what a name holds begins below it.
+            yield f"{indent}- {first.lstrip()}" if head == "-" else f"{indent}{head}\n{first}"
+            yield from rest
+        else:
+            yield f"{indent}{head} {render(item)}\n"
 
 
 def print_plain(text: str) -> None:

@@ -2,16 +2,21 @@
 
 import inspect
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
 from kemudi.cli.main import cli
 
-_HEADER = """\
+_EVERYWHERE: Final = {"--help", "--no-color", "--output"}
+"""Options that all commands have: the head of the page names them, for all at once."""
+
+_HEADER: Final = """\
 # Commands
 
-Written by `scripts/docs` from the commands themselves. Results go to stdout, talk to stderr; `--json` is stable. Exit
-codes: 0 fine, 1 findings or differences, 2 usage, 3 store or git unreachable, 4 stale or conflicting, 5 refused by
+Written by `scripts/docs` from the commands themselves. Results go to stdout, talk to stderr; `--json` is stable, and
+`--output json` and `--output yaml` print the same. `--no-color`, `NO_COLOR`, `TERM=dumb` and a pipe give plain text.
+Exit codes: 0 fine, 1 findings or differences, 2 usage, 3 store or git unreachable, 4 stale or conflicting, 5 refused by
 policy, 70 internal error.
 """
 
@@ -33,7 +38,7 @@ def _sections(command: click.Command, path: str) -> Iterator[str]:
     text = inspect.cleandoc(command.help or "")
     parts = [f"## {path}\n", f"`{path} {usage}`\n", f"{text}\n"]
     options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
-    options = [each for each in options if "--help" not in each.opts]
+    options = [each for each in options if not _EVERYWHERE & set(each.opts)]
     rows = [record for option in options if (record := option.get_help_record(context))]
     if rows:
         parts.append("| option | meaning |\n|---|---|")

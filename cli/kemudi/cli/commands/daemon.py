@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from kemudi.cli.options import DAEMON_PORT, file_option, redis_url_option
+from kemudi.cli.output import json_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,7 +96,7 @@ def daemon_command(**options: Any) -> None:  # one settings object, built in one
 
 @click.command("apply")
 @source_options
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+@json_option
 def apply_command(*, as_json: bool, **options: Any) -> None:
     """Publish the current revision once and exit: for a pipeline that has no daemon.
 

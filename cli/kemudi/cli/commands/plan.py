@@ -67,7 +67,7 @@ def plan_command(  # one parameter for each option
     """
     from kemudi.cli.plans import PlanRequest, make_plan
     from kemudi.repo.plan_text import as_markdown, as_text
-    from kemudi.repo.policy import refused
+    from kemudi.repo.verdict import refused
 
     plan = make_plan(PlanRequest(repo, base, head, env, daemon_url, live))
     if as_json or form == "json":

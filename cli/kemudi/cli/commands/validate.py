@@ -1,12 +1,13 @@
 """`kemudi validate`: every error of every file, where it is and how to fix it. Needs no server; git only for --base."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import click
 
-from kemudi.cli.output import json_option, print_plain
+from kemudi.cli.output import json_option, print_json, print_plain
 from kemudi.schema.errors import UsageError
 
 
@@ -49,7 +50,9 @@ def validate_command(path: Path, form: str, base: str | None, as_json: bool) -> 
     report = validate(path, base)
     form = "json" if as_json else form
     text = render(form, report)
-    if form == "text" and sys.stdout.isatty():
+    if as_json:
+        print_json(json.loads(text))
+    elif form == "text" and sys.stdout.isatty():
         _print_coloured(text)
     else:
         print_plain(text)
