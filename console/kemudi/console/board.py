@@ -136,6 +136,12 @@ class Sources:
     observed: Observed
 
 
+def is_unserved(board: Board, env: str) -> bool:
+    """Whether the daemon answers, and has nothing to do with an environment."""
+    here = board.environments.get(env)
+    return board.reachable and here is not None and here.status is None
+
+
 def make_board(sources: Sources, before: Board) -> Board:
     """The next board. Rows of a category that nothing touched are the same objects as before."""
     manifest = sources.state.manifest

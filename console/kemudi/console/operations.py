@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from kemudi.console.access.gate import current_caller
-from kemudi.console.board import Row
+from kemudi.console.board import Row, is_unserved
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
 from kemudi.schema.documents import JSON
@@ -35,6 +35,7 @@ def compare_now(parts: Parts, request: Request, env: str) -> int:
 
 def pause(parts: Parts, request: Request, env: str, reason: str, until: datetime) -> None:
     """Stop publishing until a moment that is near enough. Raises ProblemError."""
+    _check_served(parts, env)
     now = datetime.now(UTC)
     if not reason.strip():
         raise _invalid("reason", sentence("a pause needs a reason"))
@@ -45,18 +46,35 @@ def pause(parts: Parts, request: Request, env: str, reason: str, until: datetime
     parts.watch.refresh()
 
 
+def _check_served(parts: Parts, env: str) -> None:
+    """Raise ProblemError (409) for an environment of which the daemon says that it is not its own."""
+    if is_unserved(parts.board, env):
+        raise ProblemError(
+            409,
+            "not-served",
+            sentence(
+                "the daemon of this console does not serve %(env)s: it publishes nothing there", env=env
+            ),
+        )
+
+
 def _invalid(field: str, detail: str) -> ProblemError:
     return ProblemError(422, "validation", detail, errors=[{"pointer": f"#/{field}", "detail": detail}])
 
 
 def resume(parts: Parts, request: Request, env: str) -> None:
-    """Publish again."""
+    """Publish again. Raises ProblemError."""
+    _check_served(parts, env)
     _ask(parts, request, "resume", env, "DELETE", "/pause", {"env": env})
     parts.watch.refresh()
 
 
 def override(parts: Parts, request: Request, row: Row, value: JSON, reason: str, until: datetime) -> None:
-    """Have the daemon serve another value than git's for a while. Raises KemudiError: it asks the policies."""
+    """Have the daemon serve another value than git's for a while. Raises KemudiError: it asks the policies.
+
+    Raises ProblemError where it serves nothing.
+    """
+    _check_served(parts, row.env)
     person = current_caller(request).person
     body = {
         "env": row.env,

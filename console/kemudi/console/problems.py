@@ -78,6 +78,13 @@ TYPES: Final[Mapping[str, tuple[str, str]]] = {
         N_("The console holds no key that opens a sealed value. It can be replaced, never shown."),
     ),
     "paused": (N_("Publishing is paused"), N_("What is saved goes live when the pause ends.")),
+    "not-served": (
+        N_("The daemon does not serve this environment"),
+        N_(
+            "The daemon that this console asks publishes nothing there, so there is nothing to pause, resume or "
+            "override. Use the console beside the daemon that does."
+        ),
+    ),
     "not-found": (
         N_("There is nothing here"),
         N_("No such address, environment, setting or change, or your role does not show it to you."),

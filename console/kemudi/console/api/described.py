@@ -60,7 +60,8 @@ _MEANINGS: Final = {
     "it from elsewhere (`cross-site`).",
     404: "Not there, or not shown to you.",
     409: "The state moved (`conflict`), a proposal waits (`proposal-open`), an earlier secret cannot be read "
-    "(`secret-not-readable`), or the first request still runs (`idempotency`).",
+    "(`secret-not-readable`), the daemon does not serve the environment (`not-served`), "
+    "or the first request still runs (`idempotency`).",
     412: "The setting was changed since it was read; `current` has it as it is now.",
     413: "More than 1 MiB.",
     415: "Send `Content-Type: application/json`.",

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from kemudi.console.access.gate import GatedRoute, Signed, needs
 from kemudi.console.access.people import Caller
-from kemudi.console.board import Row
+from kemudi.console.board import Row, is_unserved
 from kemudi.console.catalogue import visible
 from kemudi.console.operations import pause, resume
 from kemudi.console.pages.frame import fields, language_of, page, see_other
@@ -57,7 +57,7 @@ def _page(request: Request, parts: Parts, caller: Caller, env: str, *, wrong: st
     shown = [row for row in rows if row.spec.type == "boolean" and not row.spec.sensitive]
 
     def may_stop(row: Row) -> bool:
-        allowed = row.state == "override" or is_stoppable(board, row)
+        allowed = row.state == "override" or (is_stoppable(board, row) and not is_unserved(board, env))
         return allowed and caller.may("approver", env, row.category)
 
     return page(
