@@ -20,7 +20,8 @@ from kemudi.repo.errors import HeadMovedError
 from kemudi.repo.evidence import ServedLog, evidence_of
 from kemudi.repo.people import Author
 from kemudi.repo.plan_text import as_text
-from kemudi.repo.policy import Approval, PolicyContext, policies_of, refused, strictest
+from kemudi.repo.policy import Approval, PolicyContext, policies_of, strictest
+from kemudi.repo.verdict import refused
 from kemudi.schema.documents import JSON
 from kemudi.schema.errors import ConflictError
 from kemudi.schema.findings import Finding

@@ -30,11 +30,12 @@ from kemudi.repo.loose import write_object
 from kemudi.repo.messages import compose
 from kemudi.repo.people import KEMUDI, Author
 from kemudi.repo.plan import Plan, plan
-from kemudi.repo.policy import PolicyContext, judge, policies_of, refused
+from kemudi.repo.policy import PolicyContext, judge, policies_of
 from kemudi.repo.refs import check_ref_part
 from kemudi.repo.repository import ConfigRepository
 from kemudi.repo.staleness import check_fresh
 from kemudi.repo.tree_edit import with_files
+from kemudi.repo.verdict import refused
 from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.failpoints import failpoint
 from kemudi.schema.findings import Finding

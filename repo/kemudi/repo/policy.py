@@ -43,7 +43,6 @@ __all__ = [
     "judge",
     "policies_of",
     "read_policies",
-    "refused",
     "strictest",
 ]
 
@@ -51,7 +50,6 @@ LiveSince = Callable[[str, str, JSON], datetime | None]
 Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 # A policy that cannot be read is an error of the files; an exception that sets nothing aside stops nothing.
-_RULES: Final = frozenset(rule.id for rule in rules.POLICY_RULES) - {rules.POLICY, rules.EXCEPTION}
 # What a break-glass policy lifts: an emergency has no hours, no order and no second person at hand.
 _LIFTED: Final = (Freeze, Promotion, Owners, Approvals, ProposalsOnly, ChangeSize)
 _PROPOSE: Final = sentence("propose the change: --propose")
@@ -170,13 +168,6 @@ def judge(plan: Plan, policies: Iterable[Policy], context: PolicyContext) -> Pla
     found = [*plan.findings, *_of_the_whole(plan, known, lifted, context)]
     judged = replace(plan, environments=environments, findings=tuple(dict.fromkeys(found)))
     return policy_exceptions.apply(judged, known, context.trailers)
-
-
-def refused(plan: Plan) -> tuple[Finding, ...]:
-    """The findings of policies that stop the change."""
-    found = [finding for change in plan.changes for finding in change.findings]
-    found += plan.findings
-    return tuple(each for each in dict.fromkeys(found) if each.rule in _RULES and each.severity == "error")
 
 
 def _judged(

@@ -30,11 +30,12 @@ from kemudi.repo.formats import Commit
 from kemudi.repo.landing import check_checked_out
 from kemudi.repo.messages import TRAILER, Trailers, compose, reason_of, trailers_of
 from kemudi.repo.people import Author
-from kemudi.repo.policy import PolicyContext, judge, policies_of, refused, strictest
+from kemudi.repo.policy import PolicyContext, judge, policies_of, strictest
 from kemudi.repo.proposal_effect import Effect, Effects
 from kemudi.repo.proposal_merge import MergeConflictError
 from kemudi.repo.proposal_model import Proposal, ProposalState
 from kemudi.repo.repository import ConfigRepository
+from kemudi.repo.verdict import refused
 from kemudi.schema.errors import ConflictError, FindingsError, RefusedError, UsageError
 from kemudi.schema.failpoints import failpoint
 from kemudi.schema.sentences import sentence

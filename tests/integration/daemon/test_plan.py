@@ -11,7 +11,7 @@ import pytest
 
 from kemudi.cli.plans import PlanRequest, make_plan
 from kemudi.repo.plan import Plan
-from kemudi.repo.policy import refused
+from kemudi.repo.verdict import refused
 from kemudi.schema.errors import ConflictError
 from kemudi.store.redis import RedisStore
 from kemudi.store.values import Acknowledgement

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 from kemudi.repo.plan import Plan, plan
-from kemudi.repo.policy import (
-    Approval,
-    PolicyContext,
-    approval,
-    judge,
-    policies_of,
-    read_policies,
-    refused,
-)
+from kemudi.repo.policy import Approval, PolicyContext, approval, judge, policies_of, read_policies
+from kemudi.repo.verdict import refused
 from kemudi.schema.state import ConfigState, File
 
 MANIFEST = """\

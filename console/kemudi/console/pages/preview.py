@@ -6,6 +6,7 @@ from typing import Any
 from kemudi.console.board import Board
 from kemudi.console.parts import Parts
 from kemudi.console.writing import Preview
+from kemudi.repo.verdict import warned
 from kemudi.schema import policy_rules
 from kemudi.schema.findings import Finding
 
@@ -50,7 +51,10 @@ def shown(parts: Parts, board: Board, preview: Preview) -> Shown:
         restart=any(change.requires_restart for change in changes),
         # A missing reason is asked for by the form itself.
         refused=tuple(each for each in preview.refused if not is_about_reason(each)),
-        warnings=preview.prepared.warnings,
+        warnings=(
+            *preview.prepared.warnings,
+            *(each for each in warned(preview.prepared.plan) if not is_about_reason(each)),
+        ),
         text=preview.text,
     )
 
