@@ -74,9 +74,9 @@ def open_parts(settings: ConsoleSettings, log: FilteringBoundLogger) -> Iterator
         hub = Hub()
         watch = Watch(desired, daemon, hub, log)
         stack.callback(watch.close)
-        sessions, audit = Sessions(settings.state / "sessions.json"), Audit(settings.state / AUDIT_FILE)
-        if settings.oidc is None:
-            sessions.end_all("oidc")
+        issuer = settings.oidc.issuer if settings.oidc is not None else ""
+        sessions = Sessions(settings.state / "sessions.json", issuer=issuer)
+        audit = Audit(settings.state / AUDIT_FILE)
         gate = Gate(
             settings,
             sessions,

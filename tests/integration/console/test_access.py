@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from kemudi.console.access import accounts, once
 from kemudi.console.access.gate import GatedRoute, demand_of
 from kemudi.console.access.guard import CSP
+from kemudi.console.access.oidc import OidcSettings
 from kemudi.console.access.people import Person
 from kemudi.console.access.sessions import Sessions
 from kemudi.console.app import make_api
@@ -245,15 +246,34 @@ def test_a_large_body_is_refused(site):
     assert browser.http.post("/api/v1/changes", content=pieces, headers=headers).status_code == 413
 
 
-def test_sessions_of_a_provider_end_with_it(start, tmp_path):
-    """The console starts again without the provider: who came from there has to sign in, others need not."""
+@pytest.mark.parametrize("now", [None, "https://id.example.net"])
+def test_sessions_of_a_provider_end_with_it(start, tmp_path, now):
+    """Started again without the provider, or with another: who came from there signs in again, others need not."""
+    before = "https://id.example.org"
     tmp_path.joinpath("state").mkdir(mode=0o700)
-    sessions = Sessions(tmp_path / "state" / "sessions.json")
+    path = tmp_path / "state" / "sessions.json"
+    sessions = Sessions(path, issuer=before)
     from_there = sessions.begin(Person("oidc:7", "Seven", "seven@example.org"), "oidc")
     by_link = sessions.begin(Person("owner", "Owner", "owner@example.org"), "link")
-    site = start()
-    assert site.parts.sessions.find(from_there) is None
-    assert site.parts.sessions.find(by_link) is not None
+    site = start(oidc=OidcSettings(now, "kemudi") if now else None)
+    for session, status in ((from_there, 401), (by_link, 200)):
+        http = site.anonymous()
+        http.cookies.set("kemudi_session", session)
+        assert http.get("/api/v1/environments").status_code == status
+    # Ended, not set aside: with the first provider again it is none either.
+    assert Sessions(path, issuer=before).find(from_there) is None
+
+
+def test_sessions_of_the_same_provider_go_on(start, tmp_path):
+    """A restart of the console signs nobody out; a file that does not name the provider yet does."""
+    issuer = "https://id.example.org"
+    tmp_path.joinpath("state").mkdir(mode=0o700)
+    path = tmp_path / "state" / "sessions.json"
+    session = Sessions(path, issuer=issuer).begin(Person("oidc:7", "Seven", "seven@example.org"), "oidc")
+    assert start(oidc=OidcSettings(issuer, "kemudi")).parts.sessions.find(session) is not None
+    listed = json.loads(path.read_text())
+    path.write_text(json.dumps([{name: each[name] for name in each if name != "issuer"} for each in listed]))
+    assert Sessions(path, issuer=issuer).find(session) is None
 
 
 def test_the_chain_tells_nothing_of_settings_that_are_not_shown(site):

@@ -52,11 +52,11 @@ def test_sessions_live_over_a_restart_and_end(tmp_path):
     """The file holds digests only; an old session and one that was ended are none."""
     now = [1000.0]
     path = tmp_path / "sessions.json"
-    sessions = Sessions(path, lambda: now[0])
+    sessions = Sessions(path, lambda: now[0], issuer="https://id.example.org")
     first, second = sessions.begin(PERSON, "oidc"), sessions.begin(PERSON, "link")
     assert first not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
-    again = Sessions(path, lambda: now[0])
+    again = Sessions(path, lambda: now[0], issuer="https://id.example.org")
     found = again.find(first)
     assert found is not None
     assert found.person == PERSON

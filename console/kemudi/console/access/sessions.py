@@ -31,28 +31,41 @@ class Session:
         person: Whose.
         source: How it began.
         ends: Seconds since 1970.
+        issuer: The identity provider that said who it is; empty for the other sources.
     """
 
     person: Person
     source: Source
     ends: float
+    issuer: str = ""
 
 
 class Sessions:
-    """Every session, kept over a restart in `path`. Safe to use from several threads."""
+    """Every session, kept over a restart in `path`. Safe to use from several threads.
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        path: The file.
+        clock: Seconds since 1970.
+        issuer: The identity provider that is trusted now; empty without one. What another one said of somebody
+            counts no more: sessions that began there are ended.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, issuer: str = "") -> None:
         self._path = path
         self._clock = clock
+        self._issuer = issuer
         self._lock = threading.Lock()
         self._by_digest = _read(path)
+        self._end_of_other_issuers()
 
     def begin(self, person: Person, source: Source) -> str:
         """Make a session; return its id, which goes into the cookie and is kept nowhere."""
         session = secrets.token_urlsafe(32)
         with self._lock:
             self._drop_ended()
-            self._by_digest[_digest(session)] = Session(person, source, self._clock() + LIFETIME_SECONDS)
+            issuer = self._issuer if source == "oidc" else ""
+            ends = self._clock() + LIFETIME_SECONDS
+            self._by_digest[_digest(session)] = Session(person, source, ends, issuer)
             self._save()
         return session
 
@@ -65,14 +78,6 @@ class Sessions:
         """Sign out: from now on the cookie names nothing."""
         with self._lock:
             if self._by_digest.pop(_digest(session), None) is not None:
-                self._save()
-
-    def end_all(self, source: Source) -> None:
-        """End every session that began in one way: nobody could sign in like that any more."""
-        with self._lock:
-            kept = {digest: found for digest, found in self._by_digest.items() if found.source != source}
-            if len(kept) != len(self._by_digest):
-                self._by_digest = kept
                 self._save()
 
     def others(self, session: str) -> int:
@@ -101,6 +106,16 @@ class Sessions:
             and found.ends > now
             and (found.person.login, found.source) == (mine.person.login, mine.source)
         ]
+
+    def _end_of_other_issuers(self) -> None:
+        kept = {
+            digest: found
+            for digest, found in self._by_digest.items()
+            if found.source != "oidc" or (found.issuer and found.issuer == self._issuer)
+        }
+        if len(kept) != len(self._by_digest):
+            self._by_digest = kept
+            self._save()
 
     def _drop_ended(self) -> None:
         now = self._clock()
@@ -155,4 +170,5 @@ def _session(entry: dict[str, Any]) -> Session:
         Person(person["login"], person["name"], person["email"], tuple(person["groups"])),
         entry["source"],
         float(entry["ends"]),
+        entry.get("issuer", ""),  # not in files of earlier versions
     )
