@@ -29,6 +29,7 @@ class AuditEntry:
         key: The setting, if one is concerned.
         detail: A reason, a revision, the rule that refused.
         address: Where the request came from.
+        email: The person's address, where it is known.
     """
 
     at: str
@@ -39,6 +40,7 @@ class AuditEntry:
     key: str = ""
     detail: str = ""
     address: str = ""
+    email: str = ""
 
 
 class Audit:
@@ -58,11 +60,20 @@ class Audit:
         key: str = "",
         detail: str = "",
         address: str = "",
+        email: str = "",
     ) -> None:
         """Append one entry; it is on the disk when this returns. JSON keeps line breaks and escapes inside it."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         entry = AuditEntry(
-            at, _cut(who), _cut(action), outcome, _cut(env), _cut(key), _cut(detail), _cut(address)
+            at,
+            _cut(who),
+            _cut(action),
+            outcome,
+            _cut(env),
+            _cut(key),
+            _cut(detail),
+            _cut(address),
+            _cut(email),
         )
         line = json.dumps(asdict(entry), ensure_ascii=True).encode() + b"\n"
         with self._lock:
@@ -82,6 +93,13 @@ class Audit:
                 break
             found.append(entry)
         return found
+
+    def is_whole(self) -> bool:
+        """Whether all that was ever noted is read, and not only the end of it."""
+        try:
+            return self._path.stat().st_size <= _READ_BYTES
+        except FileNotFoundError:
+            return True
 
     def _newest_first(self) -> Iterator[AuditEntry]:
         try:

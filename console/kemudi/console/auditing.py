@@ -1,20 +1,27 @@
 """Who did what, when, where and why: from git, from the daemon's log and from the console's own, in one list.
 
 Git says which values changed. The daemon says what was published, put back, paused and overridden. The console says
-what was asked of it, and what was refused; that part is for admins.
+what was asked of it, and what was refused; that part is for admins. So is what reviewers said on other consoles, which
+comes over the remote as notes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
+from kemudi.console.access.approval_key import read_seal
 from kemudi.console.access.people import Caller
+from kemudi.console.audit import AuditEntry
 from kemudi.console.board import Board
 from kemudi.console.desired import layers_of
 from kemudi.console.parts import Parts
+from kemudi.console.provenance import Review
+from kemudi.repo.approvals import Kind
 from kemudi.repo.history import Entry
+from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.schema.documents import JSON
 from kemudi.schema.errors import KemudiError
 
@@ -40,11 +47,15 @@ FIELDS: Final = (
 )
 """Of a record of an export."""
 
-Source = Literal["git", "daemon", "console"]
+Source = Literal["git", "daemon", "console", "other-console"]
 WHAT: Final = ("", "git", "daemon", "console", "refused")
 _BAD: Final = frozenset({"refused", "failed", "rejected"})
 _IN_GIT: Final = frozenset({"change", "commit", "import"})
 """Done by the console, these are commits, of which git says more."""
+
+_MOST_REVIEWS: Final = 1000
+_REVIEWS: Final[Mapping[Kind, str]] = {"approved": "approve", "changes": "ask-for-changes"}
+"""By which word the console notes what a reviewer said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,8 @@ class Line:
         at: When.
         source: Who says so.
         action: What: the kind of a change, of an entry of the daemon's log, or the console's word.
-        outcome: `done`, `refused`, `failed` or `rejected`.
+        outcome: `done`, `refused`, `failed` or `rejected`; `unsealed` for what a reviewer is said to have said, by a
+            console with another key, or by nobody.
         envs: Where; empty where that means nothing.
         who: A name or a login; empty for somebody unknown.
         email: Of a commit's author.
@@ -113,7 +125,9 @@ class Wanted:
             (not self.since or day >= self.since)
             and (not self.until or day <= self.until)
             and (
-                not self.what or self.what == line.source or (self.what == "refused" and line.outcome in _BAD)
+                not self.what
+                or self.what == line.source.removeprefix("other-")
+                or (self.what == "refused" and line.outcome in _BAD)
             )
             and (not self.env or not line.envs or self.env in line.envs)
             and self.who.strip().casefold() in f"{line.who} {line.email}".casefold()
@@ -157,7 +171,12 @@ def account(parts: Parts, board: Board, caller: Caller, wanted: Wanted) -> Accou
                 silent += ["daemon"] if "daemon" not in silent else []
             else:
                 found += _from_daemon(said, board, caller, env)
-    found += _from_console(parts, caller, seen)
+    noted = parts.audit.latest(MOST)
+    found += _from_console(noted, caller, seen)
+    try:
+        found += _from_others(parts, board, caller, _not_ours(parts, noted))
+    except KemudiError:
+        silent += ["git"] if "git" not in silent else []
     lines = sorted((line for line in found if wanted.fits(line)), key=lambda line: line.at, reverse=True)
     return Account(tuple(lines), tuple(silent), cut)
 
@@ -228,12 +247,12 @@ def _from_daemon(said: list[Any], board: Board, caller: Caller, env: str) -> Ite
         )
 
 
-def _from_console(parts: Parts, caller: Caller, seen: list[str]) -> Iterator[Line]:
+def _from_console(noted: Sequence[AuditEntry], caller: Caller, seen: list[str]) -> Iterator[Line]:
     """For admins: of their environments, and what belongs to none, such as signing in."""
     admin = {env for env in seen if caller.may("admin", env)}
     if not admin:
         return
-    for each in parts.audit.latest(MOST):
+    for each in noted:
         if each.env not in admin | {""} or (each.outcome == "done" and each.action in _IN_GIT):
             continue
         keys = tuple(key for key in each.key.split(", ") if key)
@@ -247,7 +266,54 @@ def _from_console(parts: Parts, caller: Caller, seen: list[str]) -> Iterator[Lin
             keys=keys,
             why=each.detail,
             address=each.address,
+            email=each.email,
         )
+
+
+def _not_ours(parts: Parts, noted: Sequence[AuditEntry]) -> Iterator[Review]:
+    """What reviewers said elsewhere: each of our own lines stands for one thing that the same person said.
+
+    Where not all of our own lines are read, older things cannot be told apart and are left out.
+    """
+    own = Counter(
+        (each.action, each.detail.rpartition(" at ")[2], each.email.casefold())
+        for each in noted
+        if each.outcome == "done" and each.action in _REVIEWS.values()
+    )
+    cut = len(noted) == MOST or not parts.audit.is_whole()
+    oldest = datetime.fromisoformat(noted[-1].at) if cut and noted else None
+    for each in parts.provenance.reviews(_MOST_REVIEWS):
+        if oldest is not None and each.said.at < oldest:
+            return
+        mine = (_REVIEWS[each.said.kind], each.revision[:12], each.said.by.email.casefold())
+        if own[mine]:
+            own[mine] -= 1
+        else:
+            yield each
+
+
+def _from_others(parts: Parts, board: Board, caller: Caller, said: Iterable[Review]) -> Iterator[Line]:
+    """For admins of all that a commit changes; of everything, where that is not known."""
+    if board.state is None or not any(caller.may("admin", env) for env in board.environments):
+        return
+    seal = read_seal(parts.settings.state)
+    layers = {env: layers_of(board.state, env) for env in board.environments}
+    for each in said:
+        touched = {layer for layer, _ in each.places}
+        envs = tuple(env for env in board.environments if touched & {*layers[env], DEFAULT_LAYER})
+        if all(caller.may("admin", env) for env in envs or board.environments):
+            yield Line(
+                each.said.at,
+                "other-console",
+                _REVIEWS[each.said.kind],
+                "done" if seal.is_good(each.revision, each.said) else "unsealed",
+                envs,
+                each.said.by.name,
+                each.said.by.email,
+                tuple(dict.fromkeys(key for _, key in each.places)),
+                why=each.said.comment,
+                revision=each.revision,
+            )
 
 
 def as_record(line: Line) -> Mapping[str, Any]:

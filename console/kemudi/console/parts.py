@@ -145,5 +145,7 @@ class Parts:
     ) -> None:
         """Write to the audit log what the caller did, or what was refused to them."""
         address = request.client.host if request.client else ""
-        who = current_caller(request).person.login
-        self.audit.note(who, action, outcome, env=env, key=key, detail=detail, address=address)
+        who = current_caller(request).person
+        self.audit.note(
+            who.login, action, outcome, env=env, key=key, detail=detail, address=address, email=who.email
+        )

@@ -2,10 +2,13 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 from kemudi.console.board import Board
+from kemudi.repo.approvals import Statement, every_statement
+from kemudi.repo.errors import UnknownRevisionError
 from kemudi.repo.history import Entry, History
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import KemudiError
@@ -14,6 +17,23 @@ _PATIENCE_SECONDS: Final = 0.4
 """How long a page waits for the history to catch up with a new commit; then it shows what was known before."""
 
 Answer = TypeVar("Answer")
+Places = tuple[tuple[str, str], ...]
+"""Layer and setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What somebody said of a proposal.
+
+    Attributes:
+        revision: The commit that they spoke of.
+        said: Who, when, what. Whether it is to be believed is not looked at.
+        places: What the commit changes; empty where it is not here, or changes no setting.
+    """
+
+    revision: str
+    said: Statement
+    places: Places
 
 
 class Provenance:
@@ -25,6 +45,7 @@ class Provenance:
         self._open: tuple[ConfigRepository, History] | None = None
         self._head: str | None = None
         self._origins: Mapping[str, Mapping[str, Entry]] = {}
+        self._places: dict[str, Places] = {}
 
     def of(self, board: Board, env: str) -> Mapping[str, Entry]:
         """The entry that gave each setting its value, by key; those of an older commit while the newest is read."""
@@ -52,6 +73,29 @@ class Provenance:
     def latest(self, limit: int, *, before: str | None = None) -> Sequence[Entry]:
         """The newest entries of all settings. Raises KemudiError."""
         return self._ask(lambda history: history.latest(limit, before=before))
+
+    def reviews(self, most: int) -> Sequence[Review]:
+        """What reviewers said of proposals, in any console, the newest first. Raises KemudiError."""
+
+        def said(history: History) -> Sequence[Review]:
+            repository = self._open[0] if self._open is not None else None
+            assert repository is not None  # noqa: S101  # `_ask` has opened it
+            return [
+                Review(sha, each, self._places_of(history, sha))
+                for sha, each in every_statement(repository)[:most]
+            ]
+
+        return self._ask(said)
+
+    def _places_of(self, history: History, sha: str) -> Places:
+        """A commit never changes, so it is asked for once; one that is not here may come."""
+        if sha not in self._places:
+            try:
+                changed = history.of_commit(sha)
+            except UnknownRevisionError:
+                return ()
+            self._places[sha] = tuple(sorted({(entry.layer, entry.key) for entry in changed}))
+        return self._places[sha]
 
     def close(self) -> None:
         """Close the handle."""

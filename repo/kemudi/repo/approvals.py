@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 from kemudi.repo.errors import HeadMovedError
 from kemudi.repo.git import NO_COMMIT, Git, check_sha
 from kemudi.repo.landing import writing
-from kemudi.repo.note_lines import REF, lines_of, with_lines
+from kemudi.repo.note_lines import REF, all_lines, lines_of, with_lines
 from kemudi.repo.people import KEMUDI, Author
 from kemudi.repo.refs import Refs
 from kemudi.repo.repository import ConfigRepository
@@ -100,6 +100,19 @@ def statements_of(repository: ConfigRepository, sha: str) -> tuple[Statement, ..
     """Everything that was said of a commit, in the order of time."""
     notes = Refs(repository.layout, repository.git).tip(REF)
     return _read(repository, notes, sha)
+
+
+def every_statement(repository: ConfigRepository) -> tuple[tuple[str, Statement], ...]:
+    """Everything that was said of any commit, with the commit, the newest first; also of commits that are not here.
+
+    Raises ConflictError for more notes than anybody makes.
+    """
+    notes = Refs(repository.layout, repository.git).tip(REF)
+    if notes is None:
+        return ()
+    lines = dict.fromkeys(all_lines(repository, notes))
+    found = [(sha, said) for sha, line in lines if (said := _parsed(line)) is not None]
+    return tuple(sorted(found, key=lambda each: each[1].at, reverse=True))
 
 
 def newest(said: Iterable[Statement]) -> tuple[Statement, ...]:

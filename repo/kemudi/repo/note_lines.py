@@ -39,6 +39,17 @@ def lines_of(repository: ConfigRepository, notes: str | None, sha: str) -> tuple
     return tuple(found)
 
 
+def all_lines(repository: ConfigRepository, notes: str) -> Iterator[tuple[str, str]]:
+    """Every line with the commit that it is about; twice where two spellings have it.
+
+    Raises ConflictError for more notes than anybody makes.
+    """
+    for path, blob in _all(repository, notes).items():
+        sha = path.replace("/", "")
+        if _NAME.fullmatch(sha):
+            yield from ((sha, line) for line in _lines(repository, blob))
+
+
 def with_lines(
     repository: ConfigRepository,
     notes: str | None,

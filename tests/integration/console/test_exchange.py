@@ -277,3 +277,67 @@ def test_changes_are_asked_for_until_they_are_made(consoles, until):
     approve(here, FIRST, found)
     agree(until, consoles, lambda each: each.seen()[found.id].state == "ready", "the answer")
     assert other.seen()[found.id].asked == ()
+
+
+def reviews(console: Console, browser: Any = None) -> list[tuple[Any, ...]]:
+    """What the audit log says of reviewers; it is asked for the whole of prod, by who may do everything."""
+    asked = (browser or console.site.sign_in()).get("/e/prod/audit/export?format=json")
+    words = ("source", "action", "outcome", "who", "settings", "environments", "why", "revision")
+    return [
+        tuple(each[word] for word in words)
+        for each in asked.json()
+        if each["action"] in {"approve", "ask-for-changes"}
+    ]
+
+
+def test_the_audit_log_has_what_was_said_in_other_consoles(consoles, until):
+    """Each thing once: by whom, of which settings, why, and that it came from elsewhere; after the merge, too."""
+    here, other = consoles
+    found = propose(here)
+    agree(until, consoles, lambda each: found.id in each.seen(), "the proposal")
+    approve(here, FIRST, found)
+    page = f"/e/prod/changes/{found.id}"
+    other.person(SECOND).form(f"{page}/request", revision=found.tip, comment="Why 900?")
+    agree(until, consoles, lambda each: each.seen()[found.id].state == "changes", "both")
+    approve(other, SECOND, found)
+    agree(until, consoles, lambda each: each.seen()[found.id].state == "ready", "the answer")
+    about = (["SYNC_TIMEOUT"], ["prod"])
+    theirs = [
+        ("other-console", "approve", "done", "Approver Two", *about, "", found.tip),
+        ("other-console", "ask-for-changes", "done", "Approver Two", *about, "Why 900?", found.tip),
+    ]
+    assert [each for each in reviews(here) if each[0] == "other-console"] == theirs
+    assert [each[:4] for each in reviews(here) if each[0] == "console"] == [
+        ("console", "approve", "done", FIRST.login)
+    ]
+    assert [each[1] for each in reviews(other) if each[0] == "console"] == ["approve", "ask-for-changes"]
+    assert [each for each in reviews(other) if each[0] == "other-console"] == [
+        ("other-console", "approve", "done", "Approver One", *about, "", found.tip)
+    ]
+    shown = here.site.sign_in().get("/e/prod/audit?what=console&who=second@example.org").text
+    assert "Another console" in shown
+    assert "Why 900?" in shown
+    merged = here.person(EDITOR).api("POST", f"/changes/{found.id}/merge", {"revision": found.tip})
+    assert merged.status_code == 200, merged.text
+    assert [each for each in reviews(here) if each[0] == "other-console"] == theirs
+
+
+def test_the_audit_log_tells_reviews_only_to_who_may_hear_them(consoles, until):
+    """A note that anybody may have written is shown as one; admins of another environment hear of neither."""
+    here, other = consoles
+    found = propose(here)
+    agree(until, consoles, lambda each: found.id in each.seen(), "the proposal")
+    line = FORGED.format(name="Approver Two", email=SECOND.email)
+    other.git("notes", "--ref=forged", "add", "-m", line, found.tip)
+    other.git("push", "-qf", "origin", f"refs/notes/forged:{NOTES}")
+    agree(until, consoles, lambda each: each.notes() != "", "the note")
+    assert [each[:4] for each in reviews(here)] == [("other-console", "approve", "unsealed", "Approver Two")]
+    assert "does not count" in here.site.sign_in().get("/e/prod/audit?what=console").text
+    elsewhere = Person("admin-dev", "Admin of dev", "dev@example.org")
+    viewer = {"who": elsewhere.email, "role": "viewer"}
+    here.site.repo.roles(*GRANTS, viewer, viewer | {"role": "admin", "environments": ["dev"]})
+    here.site.refresh()
+    assert reviews(here, here.person(elsewhere)) == []
+    here.site.repo.roles(*GRANTS, viewer | {"role": "admin", "environments": ["prod"]})
+    here.site.refresh()
+    assert len(reviews(here, here.person(elsewhere))) == 1

@@ -96,6 +96,7 @@ class AuditOut(BaseModel):
     key: str
     detail: str
     address: str
+    email: str
 
 
 class AuditPage(BaseModel):
