@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kemudi.cli.completion import environments, layers
 from kemudi.cli.live import served_by
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import error_console, json_option, print_findings, print_json, print_plain, short
@@ -100,8 +101,21 @@ _OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
 )
 
 place_options: Final = (
-    click.option("--env", "-e", envvar="KEMUDI_ENV", metavar="ENV", help="The environment.  [KEMUDI_ENV]"),
-    click.option("--layer", "-l", metavar="LAYER", help="The layer, instead of --env: base, or an overlay."),
+    click.option(
+        "--env",
+        "-e",
+        envvar="KEMUDI_ENV",
+        metavar="ENV",
+        shell_complete=environments,
+        help="The environment.  [KEMUDI_ENV]",
+    ),
+    click.option(
+        "--layer",
+        "-l",
+        metavar="LAYER",
+        shell_complete=layers,
+        help="The layer, instead of --env: base, or an overlay.",
+    ),
 )
 
 

@@ -28,6 +28,13 @@ def layers(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
     return [name for name in names if name.startswith(incomplete)]
 
 
+def categories(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of categories."""
+    state = _state(ctx)
+    names = [] if state is None else sorted(state.contracts)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Keys of settings, whatever the case typed so far."""
     state = _state(ctx)

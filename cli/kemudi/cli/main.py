@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -108,40 +108,53 @@ def cli(ctx: click.Context, settings_file: Path | None) -> None:
 with_no_color(cli)
 
 
+def _reader_left() -> NoReturn:
+    """The reader of our output went away (`kemudi list | head`): not an error, and nothing more to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
 def main() -> None:
     """Run the program; never returns. The only boundary that turns an error into an exit code."""
+    stdout = sys.stdout
     try:
         code = cli.main(prog_name="kemudi", standalone_mode=False)
-    except click.exceptions.Abort:
+    except SystemExit as ended:
+        # click (which changes stdout for it) and rich end a broken pipe themselves, with 1: here that means findings.
+        if sys.stdout is not stdout or isinstance(ended.__context__, BrokenPipeError):
+            _reader_left()
+        raise
+    except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except FindingsError as error:
-        console = error_console()
-        print_findings(console, error.findings)
-        console.print(f"[red]kemudi:[/red] {error}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
     except KemudiError as error:
-        console = error_console()
-        console.print("[red]kemudi:[/red] ", end="")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        if error.hint:
-            console.print(f"        {error.hint}", markup=False, highlight=False, soft_wrap=True)
+        _say(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output went away (`kemudi list | head`): not an error, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _reader_left()
     except Exception as error:  # noqa: BLE001  # the boundary
-        if os.environ.get("KEMUDI_DEBUG"):
-            traceback.print_exc()
-        error_console().print(
-            f"kemudi: internal error ({type(error).__name__}). Set KEMUDI_DEBUG=1 to see the traceback.",
-            markup=False,
-            highlight=False,
-        )
+        _say_internal(error)
         sys.exit(INTERNAL_ERROR)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(error: KemudiError) -> None:
+    console = error_console()
+    if isinstance(error, FindingsError):
+        print_findings(console, error.findings)
+    console.print("[red]kemudi:[/red] ", end="")
+    console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        console.print(f"        {error.hint}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_internal(error: Exception) -> None:
+    if os.environ.get("KEMUDI_DEBUG"):
+        traceback.print_exception(error)
+    error_console().print(
+        f"kemudi: internal error ({type(error).__name__}). Set KEMUDI_DEBUG=1 to see the traceback.",
+        markup=False,
+        highlight=False,
+    )

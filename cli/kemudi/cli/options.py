@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from kemudi.cli.completion import environments
+from kemudi.cli.completion import categories, environments
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,6 +38,13 @@ def any_env_option(command: Command) -> Command:
         metavar="ENV",
         shell_complete=environments,
         help="Environment; all without it.  [KEMUDI_ENV]",
+    )(command)
+
+
+def category_option(command: Command) -> Command:
+    """One category, or all of them when none is named."""
+    return click.option(
+        "--category", "-c", metavar="CATEGORY", shell_complete=categories, help="Only this category."
     )(command)
 
 

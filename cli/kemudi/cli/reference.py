@@ -46,13 +46,23 @@ def _sections(command: click.Command, path: str) -> Iterator[str]:
             "\n".join(f"| `{_cell(name)}` | {_cell(description)} |" for name, description in rows) + "\n"
         )
     if command.epilog:
-        parts.append(f"{inspect.cleandoc(command.epilog)}\n")
+        parts.append(f"{_epilog(command.epilog)}\n")
     yield "\n".join(parts)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             if inner is not None:
                 yield from _sections(inner, f"{path} {name}")
+
+
+def _epilog(text: str) -> str:
+    """The text below the options, its examples as a block."""
+    said, heading, examples = inspect.cleandoc(text).replace("\b\n", "").partition("Example")
+    if not heading:
+        return said
+    heading_rest, _, lines = examples.partition("\n")
+    block = inspect.cleandoc(f"\n{lines}")
+    return f"{said}{heading}{heading_rest}\n\n```console\n{block}\n```"
 
 
 def _cell(text: str) -> str:

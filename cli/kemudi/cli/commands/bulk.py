@@ -15,6 +15,7 @@ from kemudi.cli.changing import (
     layer_for,
     place_option,
 )
+from kemudi.cli.completion import settings
 from kemudi.repo.bulk import LARGEST, Given, read_bulk
 from kemudi.schema.errors import UsageError
 from kemudi.schema.secret import Secret
@@ -35,6 +36,7 @@ Examples:
     "unset",
     multiple=True,
     metavar="KEY",
+    shell_complete=settings,
     help="Also take this setting out; with --env or --layer.",
 )
 @place_option

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from kemudi.cli.completion import categories, environments
 from kemudi.cli.oidc import oidc_options, oidc_settings
 from kemudi.cli.options import Command, daemon_url_option, repo_option
 from kemudi.cli.output import error_console, json_option, print_json
@@ -36,7 +37,13 @@ def console_command() -> None:
     """
 
 
-@console_command.command("serve")
+@console_command.command(
+    "serve",
+    epilog="""\b
+Examples:
+  kemudi console serve --repo settings
+  kemudi console serve --public-url https://console.example.org --proxy 127.0.0.1 --proxy-header X-Forwarded-User""",
+)
 @repo_option
 @daemon_url_option
 @state_option
@@ -117,7 +124,13 @@ def serve(
     sys.exit(run(settings, host=host, port=port, ready=say))
 
 
-@console_command.command("login")
+@console_command.command(
+    "login",
+    epilog="""\b
+Examples:
+  kemudi console login --up
+  kemudi console login --repo settings --url https://console.example.org""",
+)
 @click.option(
     "--up",
     "folder",
@@ -152,36 +165,62 @@ def user_group() -> None:
     """Local users, for machines without an identity provider. Their roles stand in roles.yaml."""
 
 
-@user_group.command("add")
+@user_group.command(
+    "add",
+    epilog="""\b
+Example:
+  kemudi console user add alpha --name "Alpha" --email alpha@example.org""",
+)
 @click.argument("login")
 @click.option("--name", required=True, help="For people, and for the commits.")
 @click.option("--email", required=True, help="For the commits, and to be named in roles.yaml.")
 @click.option("--password-file", type=PATH, help="The password on its first line; without it you are asked.")
 @state_option
-def user_add(login: str, name: str, email: str, password_file: Path | None, state: Path) -> None:
+@json_option
+def user_add(
+    login: str, name: str, email: str, password_file: Path | None, state: Path, as_json: bool
+) -> None:
     """Add a local user, or give one a new password. It is stored as an argon2 hash."""
     from kemudi.console.access.accounts import set_user
     from kemudi.console.access.people import Person
     from kemudi.repo.people import Author
 
     author = Author(name, email)
-    if password_file is not None:
-        password = password_file.read_text(encoding="utf-8").partition("\n")[0]
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    set_user(state.expanduser(), Person(login, author.name, author.email), password)
+    set_user(state.expanduser(), Person(login, author.name, author.email), _password(password_file))
+    if as_json:
+        print_json({"login": login, "name": author.name, "email": author.email})
     click.echo(f"{login} can sign in; give {email} a role in roles.yaml", err=True)
 
 
-@user_group.command("remove")
+def _password(file: Path | None) -> str:
+    """From a file, else from whoever sits at the terminal. Raises UsageError."""
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from error
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for the password", hint="Use --password-file FILE.")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+@user_group.command(
+    "remove",
+    epilog="""\b
+Example:
+  kemudi console user remove alpha""",
+)
 @click.argument("login")
 @state_option
-def user_remove(login: str, state: Path) -> None:
+@json_option
+def user_remove(login: str, state: Path, as_json: bool) -> None:
     """Remove a local user; their sessions end at once."""
     from kemudi.console.access.accounts import remove_user
 
     if not remove_user(state.expanduser(), login):
         raise UsageError(f"there is no local user {login!r}")
+    if as_json:
+        print_json({"login": login, "removed": True})
 
 
 @console_command.group("token")
@@ -189,37 +228,70 @@ def token_group() -> None:
     """Bearer tokens for programs that use the REST API."""
 
 
-@token_group.command("add")
+@token_group.command(
+    "add",
+    epilog="""\b
+Example:
+  kemudi console token add pipeline --role editor --env staging --days 30""",
+)
 @click.argument("name")
 @click.option("--role", type=click.Choice(["viewer", "editor", "approver", "admin"]), required=True)
 @click.option(
-    "--env", "environments", multiple=True, help="Only this environment; repeatable. All without it."
+    "--env",
+    "environments",
+    multiple=True,
+    metavar="ENV",
+    shell_complete=environments,
+    help="Only this environment; repeatable. All without it.",
 )
 @click.option(
-    "--category", "categories", multiple=True, help="Only this category; repeatable. All without it."
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="CATEGORY",
+    shell_complete=categories,
+    help="Only this category; repeatable. All without it.",
 )
 @click.option(
     "--days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How long it works."
 )
 @state_option
+@json_option
 def token_add(
-    name: str, role: Role, environments: tuple[str, ...], categories: tuple[str, ...], days: int, state: Path
+    name: str,
+    role: Role,
+    environments: tuple[str, ...],
+    categories: tuple[str, ...],
+    days: int,
+    state: Path,
+    as_json: bool,
 ) -> None:
     """Make a token and print it, for the only time. Its digest alone is stored."""
     from kemudi.console.access.accounts import add_token
     from kemudi.schema.manifest import RoleGrant
 
-    click.echo(
-        add_token(state.expanduser(), name, RoleGrant(name, role, environments, categories), days=days)
-    )
+    grant = RoleGrant(name, role, environments, categories)
+    token = add_token(state.expanduser(), name, grant, days=days)
+    if as_json:
+        print_json({"name": name, "token": token})
+    else:
+        click.echo(token)
 
 
-@token_group.command("remove")
+@token_group.command(
+    "remove",
+    epilog="""\b
+Example:
+  kemudi console token remove pipeline""",
+)
 @click.argument("name")
 @state_option
-def token_remove(name: str, state: Path) -> None:
+@json_option
+def token_remove(name: str, state: Path, as_json: bool) -> None:
     """Revoke a token; the next request with it is refused."""
     from kemudi.console.access.accounts import remove_token
 
     if not remove_token(state.expanduser(), name):
         raise UsageError(f"there is no token {name!r}")
+    if as_json:
+        print_json({"name": name, "removed": True})

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kemudi.cli.completion import environments
 from kemudi.cli.options import DAEMON_PORT, file_option, redis_url_option
 from kemudi.cli.output import json_option
 
@@ -35,6 +36,7 @@ def source_options(command: Command) -> Command:
                 "environments",
                 multiple=True,
                 envvar="KEMUDI_ENV",
+                shell_complete=environments,
                 help="Environment to serve, repeatable; all without it.  [KEMUDI_ENV]",
             ),
             click.option(
@@ -72,7 +74,12 @@ def source_options(command: Command) -> Command:
     return command
 
 
-@click.command("daemon")
+@click.command(
+    "daemon",
+    epilog="""\b
+Example:
+  kemudi daemon --identity keys/identity.txt --signing-key keys/signing.key --keyset keys/keyset.json""",
+)
 @source_options
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Beyond loopback a token file is required."
@@ -94,7 +101,12 @@ def daemon_command(**options: Any) -> None:  # one settings object, built in one
     sys.exit(run(daemon_settings(options)))
 
 
-@click.command("apply")
+@click.command(
+    "apply",
+    epilog="""\b
+Example:
+  kemudi apply --env prod --json      # the variables name repo, Redis and keys, as for the daemon""",
+)
 @source_options
 @json_option
 def apply_command(*, as_json: bool, **options: Any) -> None:

@@ -18,7 +18,16 @@ from kemudi.cli.output import data_console, json_option, print_json, table
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor", epilog="Exit code 1: there is a problem. Warnings do not count.")
+@click.command(
+    "doctor",
+    epilog="""\
+Exit code 1: there is a problem. Warnings do not count.
+
+\b
+Examples:
+  kemudi doctor
+  kemudi doctor --identity keys/identity.txt --signing-key keys/signing.key --keyset keys/keyset.json""",
+)
 @repo_option
 @redis_url_option
 @daemon_url_option

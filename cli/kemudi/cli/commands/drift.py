@@ -10,7 +10,13 @@ from kemudi.cli.output import data_console, json_option, print_json, table
 
 
 @click.command(
-    "drift", epilog="Exit code 0: none. 1: drift was found (the daemon repairs it on its interval)."
+    "drift",
+    epilog="""\
+Exit code 0: none. 1: drift was found (the daemon repairs it on its interval).
+
+\b
+Example:
+  kemudi drift --env prod""",
 )
 @any_env_option
 @daemon_url_option

@@ -5,11 +5,17 @@ from typing import Any
 
 import click
 
-from kemudi.cli.options import env_option, repo_option
+from kemudi.cli.options import category_option, env_option, repo_option
 from kemudi.cli.output import json_option, print_json, print_plain
 
 
-@click.command("export")
+@click.command(
+    "export",
+    epilog="""\b
+Examples:
+  kemudi export --env prod > prod.yaml
+  kemudi export --env prod --format env --category sync > sync.env""",
+)
 @env_option
 @click.option(
     "--format",
@@ -19,7 +25,7 @@ from kemudi.cli.output import json_option, print_json, print_plain
     show_default=True,
     help="KEY: value lines, one JSON object, or KEY=value lines for a shell.",
 )
-@click.option("--category", "-c", help="Only this category.")
+@category_option
 @click.option(
     "--reveal",
     type=click.Choice(["never"]),

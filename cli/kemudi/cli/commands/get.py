@@ -10,7 +10,13 @@ from kemudi.cli.options import env_option, file_option, redis_url_option, repo_o
 from kemudi.cli.output import data_console, json_option, print_json, show_value
 
 
-@click.command("get")
+@click.command(
+    "get",
+    epilog="""\b
+Examples:
+  kemudi get SYNC_BATCH_SIZE --env prod
+  kemudi get SYNC_BATCH_SIZE --env prod --json      # with its source, and whether it is live""",
+)
 @click.argument("key", shell_complete=settings)
 @env_option
 @repo_option

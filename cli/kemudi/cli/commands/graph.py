@@ -13,7 +13,13 @@ def graph_command() -> None:
     """Run the graph service."""
 
 
-@graph_command.command("serve")
+@graph_command.command(
+    "serve",
+    epilog="""\b
+Examples:
+  kemudi graph serve      # settings from Kemudi, the graph in Neo4j
+  kemudi graph serve --ladybug graph.lbug --registry sqlite:///registry.db --port 0""",
+)
 @click.option(
     "--ladybug",
     type=click.Path(path_type=Path),

@@ -67,7 +67,13 @@ def import_command() -> None:
     """
 
 
-@import_command.command("django-settings")
+@import_command.command(
+    "django-settings",
+    epilog="""\b
+Examples:
+  kemudi import django-settings shop/settings.py --dry-run
+  kemudi import django-settings shop.settings --execute --project . --keys keys""",
+)
 @click.argument("settings")
 @click.option(
     "--execute", is_flag=True, help="Import the module in a child process; SETTINGS is then its dotted name."
@@ -100,7 +106,12 @@ def import_django_settings(
     _run(gathered, **how)
 
 
-@import_command.command("dotenv")
+@import_command.command(
+    "dotenv",
+    epilog="""\b
+Example:
+  kemudi import dotenv .env --category shop --dry-run""",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_common
 def import_dotenv(file: Path, only: tuple[str, ...], **how: Any) -> None:
@@ -110,7 +121,12 @@ def import_dotenv(file: Path, only: tuple[str, ...], **how: Any) -> None:
     _run(read_dotenv(file, only), **how)
 
 
-@import_command.command("env")
+@import_command.command(
+    "env",
+    epilog="""\b
+Example:
+  kemudi import env --prefix SHOP_ --layer prod""",
+)
 @click.option("--prefix", default="", help="Variables that begin so, such as APP_.")
 @_common
 def import_env(prefix: str, only: tuple[str, ...], **how: Any) -> None:
@@ -120,7 +136,13 @@ def import_env(prefix: str, only: tuple[str, ...], **how: Any) -> None:
     _run(read_environment(os.environ, prefix, only), **how)
 
 
-@import_command.command("dynamic-config")
+@import_command.command(
+    "dynamic-config",
+    epilog="""\b
+Examples:
+  kemudi import dynamic-config sqlite:///db.sqlite3 --dry-run
+  KEMUDI_IMPORT_DSN="$(cat dsn)" kemudi import dynamic-config --table core_dynamicconfig --keys keys""",
+)
 @click.argument("dsn", required=False, envvar=_DSN)
 @click.option("--table", help="The table of settings; found by its columns without it.")
 @click.option("--log-table", help="The table of their changes; found by its columns without it.")
@@ -147,7 +169,12 @@ def import_dynamic_config(
     _run(gathered, **how)
 
 
-@import_command.command("constance")
+@import_command.command(
+    "constance",
+    epilog="""\b
+Example:
+  kemudi import constance shop/settings.py --database sqlite:///db.sqlite3 --dry-run""",
+)
 @click.argument("settings", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--database", "dsn", envvar=_DSN, help=f"SQLAlchemy URL; without it the defaults are taken.  [{_DSN}]"
@@ -166,7 +193,12 @@ def import_constance(settings: Path, dsn: str | None, only: tuple[str, ...], **h
     _run(gathered, **how)
 
 
-@import_command.command("json")
+@import_command.command(
+    "json",
+    epilog="""\b
+Example:
+  kemudi import json values.json --category shop --dry-run""",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_common
 def import_json(file: Path, only: tuple[str, ...], **how: Any) -> None:
@@ -176,7 +208,12 @@ def import_json(file: Path, only: tuple[str, ...], **how: Any) -> None:
     _run(read_mapping(file, "json", only), **how)
 
 
-@import_command.command("yaml")
+@import_command.command(
+    "yaml",
+    epilog="""\b
+Example:
+  kemudi import yaml values.yaml --layer prod --only 'SYNC_*'""",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_common
 def import_yaml(file: Path, only: tuple[str, ...], **how: Any) -> None:

@@ -7,7 +7,13 @@ import click
 from kemudi.cli.output import data_console, json_option, print_json
 
 
-@click.command("init")
+@click.command(
+    "init",
+    epilog="""\b
+Examples:
+  kemudi init settings
+  kemudi init --example""",
+)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("config-repo"))
 @click.option("--example", is_flag=True, help="Start from the worked example instead of one small category.")
 @json_option

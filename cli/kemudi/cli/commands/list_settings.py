@@ -4,13 +4,19 @@ from pathlib import Path
 
 import click
 
-from kemudi.cli.options import env_option, repo_option
+from kemudi.cli.options import category_option, env_option, repo_option
 from kemudi.cli.output import data_console, json_option, print_json, show_value, table
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  kemudi list --env prod
+  kemudi list --env prod --category sync --json""",
+)
 @env_option
-@click.option("--category", "-c", help="Only this category.")
+@category_option
 @repo_option
 @json_option
 def list_command(env: str, category: str | None, repo: Path, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kemudi.cli.completion import settings
+from kemudi.cli.completion import layers, settings
 from kemudi.cli.options import any_env_option, env_option, repo_option
 from kemudi.cli.output import json_option, print_json, print_plain, short, show_value
 from kemudi.repo.history import Entry, History
@@ -25,13 +25,13 @@ _DAEMON = click.option(
     "log",
     epilog="""\b
 Examples:
-  kemudi log SYNC_BATCH_SIZE               every change of one setting, in all environments
-  kemudi log SYNC_BATCH_SIZE --env prod    those that prod sees: its overlay, base and the contract's default
-  kemudi log -n 20                         the newest changes of all settings""",
+  kemudi log SYNC_BATCH_SIZE               # every change of one setting, in all environments
+  kemudi log SYNC_BATCH_SIZE --env prod    # those that prod sees: its overlay, base and the contract's default
+  kemudi log -n 20                         # the newest changes of all settings""",
 )
 @click.argument("key", required=False, shell_complete=settings)
 @any_env_option
-@click.option("--layer", "-l", metavar="LAYER", help="Only this layer; with KEY.")
+@click.option("--layer", "-l", metavar="LAYER", shell_complete=layers, help="Only this layer; with KEY.")
 @click.option(
     "--limit", "-n", type=click.IntRange(1), help="At most so many entries.  [default: all of KEY, else 50]"
 )
@@ -85,7 +85,13 @@ def _live(
     return live_since(repository, log, [each.revision for each in found]) if log else {}
 
 
-@click.command("blame")
+@click.command(
+    "blame",
+    epilog="""\b
+Examples:
+  kemudi blame --env prod
+  kemudi blame --env prod --at HEAD~20""",
+)
 @env_option
 @click.option("--at", metavar="REV", help="At this commit instead of HEAD.")
 @repo_option
@@ -111,7 +117,13 @@ def blame_command(env: str, at: str | None, repo: Path, as_json: bool) -> None:
     print_plain("".join(_columns(rows)))
 
 
-@click.command("show")
+@click.command(
+    "show",
+    epilog="""\b
+Examples:
+  kemudi show HEAD
+  kemudi show 3f2a91c --json""",
+)
 @click.argument("revision", metavar="REV")
 @repo_option
 @json_option
@@ -153,7 +165,14 @@ def show_command(revision: str, repo: Path, as_json: bool) -> None:
 
 
 @click.command(
-    "diff", epilog="The same words as `kemudi plan`, from A to B. Exit code 0, whether they differ or not."
+    "diff",
+    epilog="""\
+The same words as `kemudi plan`, from A to B. Exit code 0, whether they differ or not.
+
+\b
+Examples:
+  kemudi diff HEAD~5
+  kemudi diff v1.0 v1.1 --env prod""",
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B", default="HEAD")

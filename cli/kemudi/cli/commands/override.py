@@ -22,7 +22,12 @@ def override_command() -> None:
     """
 
 
-@override_command.command("set")
+@override_command.command(
+    "set",
+    epilog="""\b
+Example:
+  kemudi override set SYNC_PAUSED true --env prod --until 2h -m "the registry is overloaded\"""",
+)
 @click.argument("key", shell_complete=settings)
 @click.argument("value")
 @env_option
@@ -67,7 +72,12 @@ def set_override(
     data_console().print(f"{key} in {env} {state}, until {end}: {reason}", markup=False, soft_wrap=True)
 
 
-@override_command.command("end")
+@override_command.command(
+    "end",
+    epilog="""\b
+Example:
+  kemudi override end SYNC_PAUSED --env prod -m "it is quiet again\"""",
+)
 @click.argument("key", shell_complete=settings)
 @env_option
 @click.option("--reason", "-m", default="No longer needed.", show_default=True, help="Why.")
@@ -83,7 +93,12 @@ def end_override(key: str, env: str, reason: str, daemon_url: str, as_json: bool
         data_console().print(f"{key} in {env} is what git says again", markup=False)
 
 
-@override_command.command("list")
+@override_command.command(
+    "list",
+    epilog="""\b
+Example:
+  kemudi override list --env prod""",
+)
 @any_env_option
 @daemon_url_option
 @json_option

@@ -39,7 +39,12 @@ class Until(click.ParamType[datetime]):
         return moment.astimezone(UTC)
 
 
-@click.command("pause")
+@click.command(
+    "pause",
+    epilog="""\b
+Example:
+  kemudi pause --env prod --reason "moving the database" --until 30min""",
+)
 @env_option
 @click.option("--reason", "-m", required=True, help="Why; everybody who asks for the status sees it.")
 @click.option(
@@ -57,7 +62,12 @@ def pause_command(env: str, reason: str, until: datetime | None, daemon_url: str
         data_console().print(f"{env} is paused until {end or 'it is resumed'}: {reason}", markup=False)
 
 
-@click.command("resume")
+@click.command(
+    "resume",
+    epilog="""\b
+Example:
+  kemudi resume --env prod""",
+)
 @env_option
 @daemon_url_option
 @json_option

@@ -19,10 +19,10 @@ Exit code 0: planned, whether something changes or not.
 
 \b
 Examples:
-  kemudi plan                          what this branch and the unsaved edits do
-  kemudi plan --base origin/main       what a pull request to main does
-  kemudi plan --head HEAD~3            what going back three commits would do
-  kemudi plan --live --env prod        what Redis serves now against these files""",
+  kemudi plan                          # what this branch and the unsaved edits do
+  kemudi plan --base origin/main       # what a pull request to main does
+  kemudi plan --head HEAD~3            # what going back three commits would do
+  kemudi plan --live --env prod        # what Redis serves now against these files""",
 )
 @click.option(
     "--base",

@@ -71,7 +71,13 @@ def promote_command(
 
 
 @click.command(
-    "compare", epilog="Exit code 0: no difference. 1: there are differences, or secrets that may differ."
+    "compare",
+    epilog="""\
+Exit code 0: no difference. 1: there are differences, or secrets that may differ.
+
+\b
+Example:
+  kemudi compare staging prod""",
 )
 @click.argument("left", metavar="ENV", shell_complete=environments)
 @click.argument("right", metavar="ENV", shell_complete=environments)

@@ -7,7 +7,12 @@ from kemudi.cli.options import daemon_url_option, env_option
 from kemudi.cli.output import data_console, json_option, print_json
 
 
-@click.command("reconcile")
+@click.command(
+    "reconcile",
+    epilog="""\b
+Example:
+  kemudi reconcile && kemudi status""",
+)
 @daemon_url_option
 @json_option
 def reconcile_command(daemon_url: str, as_json: bool) -> None:
@@ -19,7 +24,12 @@ def reconcile_command(daemon_url: str, as_json: bool) -> None:
         data_console().print("reconcile scheduled; `kemudi status` shows the outcome")
 
 
-@click.command("accept-rewrite")
+@click.command(
+    "accept-rewrite",
+    epilog="""\b
+Example:
+  kemudi accept-rewrite --env prod -m "a large file was taken out of history\"""",
+)
 @env_option
 @click.option(
     "--reason", "-m", required=True, help="Why the history was rewritten; kept in the daemon's log."

@@ -19,7 +19,14 @@ def redis_command() -> None:
 
 
 @redis_command.command(
-    "acl", epilog='Turn the user "default" off when the others work: ACL SETUSER default off'
+    "acl",
+    epilog="""\
+Turn the user "default" off when the others work: ACL SETUSER default off
+
+\b
+Examples:
+  kemudi redis acl --role reader --service graph --env prod
+  kemudi redis acl --role daemon --env prod --password-stdin --format file < password""",
 )
 @click.option(
     "--role",

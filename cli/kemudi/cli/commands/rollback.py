@@ -19,10 +19,10 @@ from kemudi.schema.state import ConfigState
     "rollback",
     epilog="""\b
 Examples:
-  kemudi rollback SYNC_TIMEOUT --env prod -m "too long"      its value before the last change
-  kemudi rollback SYNC_TIMEOUT --env prod --to HEAD~20 -m …  its value at a revision
-  kemudi rollback 3f2a91c -m "load is back"                  all that a commit did
-  kemudi rollback 3f2a91c SYNC_TIMEOUT -m …                  one key out of a commit that changed five""",
+  kemudi rollback SYNC_TIMEOUT --env prod -m "too long"      # its value before the last change
+  kemudi rollback SYNC_TIMEOUT --env prod --to HEAD~20 -m …  # its value at a revision
+  kemudi rollback 3f2a91c -m "load is back"                  # all that a commit did
+  kemudi rollback 3f2a91c SYNC_TIMEOUT -m …                  # one key out of a commit that changed five""",
 )
 @click.argument("target", metavar="KEY|REV", shell_complete=settings)
 @click.argument("keys", metavar="[KEY]…", nargs=-1, shell_complete=settings)

@@ -14,7 +14,12 @@ from kemudi.cli.output import error_console, json_option, print_json, print_plai
     epilog="""\b
 Exit code 0: every key that is read is declared. 1: some are not. 2: no such path, no config repo.
 
-A line with the comment `# kemudi: ignore` is left out.""",
+A line with the comment `# kemudi: ignore` is left out.
+
+\b
+Examples:
+  kemudi scan src
+  kemudi scan src tools --tests --json""",
 )
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--tests", is_flag=True, help="Look into files of tests, too.")

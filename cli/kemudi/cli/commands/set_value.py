@@ -48,7 +48,13 @@ def set_command(key: str, value: str, env: str | None, layer: str | None, manner
     change(manner, [Edit(target, key, typed(contract, key, value))], "set", expected=start.revision)
 
 
-@click.command("unset")
+@click.command(
+    "unset",
+    epilog="""\b
+Examples:
+  kemudi unset SYNC_TIMEOUT --env prod -m "the default is enough again"
+  kemudi unset SYNC_TIMEOUT --layer base --dry-run""",
+)
 @click.argument("key", shell_complete=settings)
 @place_option
 @change_options

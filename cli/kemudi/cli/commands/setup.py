@@ -8,7 +8,13 @@ from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, error_console, json_option, print_json
 
 
-@click.command("setup")
+@click.command(
+    "setup",
+    epilog="""\b
+Examples:
+  kemudi setup
+  kemudi setup --repo settings --json""",
+)
 @repo_option
 @json_option
 def setup_command(repo: Path, as_json: bool) -> None:

@@ -15,7 +15,13 @@ from kemudi.schema.errors import UsageError
 
 @click.command(
     "status",
-    epilog="Exit code 0: every environment runs its newest revision. 1: something was refused, drifted or lags.",
+    epilog="""\
+Exit code 0: every environment runs its newest revision. 1: something was refused, drifted or lags.
+
+\b
+Examples:
+  kemudi status
+  kemudi status --env prod --json""",
 )
 @any_env_option
 @daemon_url_option

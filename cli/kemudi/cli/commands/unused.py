@@ -12,7 +12,12 @@ from kemudi.cli.output import data_console, error_console, json_option, print_js
 
 @click.command(
     "unused",
-    epilog="Exit code 0: none is known to be unused. 1: some are. 2: no such path, no config repo.",
+    epilog="""\
+Exit code 0: none is known to be unused. 1: some are. 2: no such path, no config repo.
+
+\b
+Example:
+  kemudi unused src --env prod""",
 )
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @any_env_option

@@ -25,7 +25,14 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
-@click.command("up")
+@click.command(
+    "up",
+    epilog="""\b
+Examples:
+  kemudi up
+  kemudi up --fresh --port 9000
+  kemudi up --json > endpoints.json &      # the addresses, for a script""",
+)
 @click.option(
     "--dir",
     "folder",

@@ -18,9 +18,9 @@ Exit code 0: valid. 1: findings. 2: no config repo there. 3: git cannot be read 
 
 \b
 Examples:
-  kemudi validate                                   every file of the config repo here
-  kemudi validate --base origin/main                what a pull request changes
-  kemudi validate --format sarif > kemudi.sarif     for code scanning""",
+  kemudi validate                                   # every file of the config repo here
+  kemudi validate --base origin/main                # what a pull request changes
+  kemudi validate --format sarif > kemudi.sarif     # for code scanning""",
 )
 @click.argument("path", type=click.Path(path_type=Path), default=Path(), required=False)
 @click.option(

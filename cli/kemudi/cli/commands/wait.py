@@ -15,8 +15,14 @@ REJECTED: Final = 4
 
 @click.command(
     "wait",
-    epilog="Exit code 0: applied, and every live client runs it or a descendant. 1: not in time, or a client refused. "
-    "3: the daemon is away. 4: the revision was rejected or is not on the branch.",
+    epilog="""\
+Exit code 0: applied, and every live client runs it or a descendant. 1: not in time, or a client
+refused. 3: the daemon is away. 4: the revision was rejected or is not on the branch.
+
+\b
+Examples:
+  kemudi wait HEAD --env prod
+  kemudi wait 3f2a91c --env prod --timeout 120 --json""",
 )
 @click.argument("revision")
 @env_option

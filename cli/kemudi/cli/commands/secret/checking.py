@@ -19,7 +19,16 @@ _RUNBOOK: Final = (
 )
 
 
-@click.command("status", epilog="Exit code 0; with --check 1 when something is wrong.")
+@click.command(
+    "status",
+    epilog="""\
+Exit code 0; with --check 1 when something is wrong.
+
+\b
+Examples:
+  kemudi secret status
+  kemudi secret status --check --layer prod""",
+)
 @layer_option("Only this layer.", required=False)
 @click.option("--check", is_flag=True, help="Exit 1 when any line is not as it should be: for CI.")
 @repo_option
@@ -53,7 +62,15 @@ def status_command(layer: str | None, check: bool, repo: Path, as_json: bool) ->
         sys.exit(1)
 
 
-@click.command("guard", epilog="Exit code 0: nothing in the way; warnings are printed. 1: findings.")
+@click.command(
+    "guard",
+    epilog="""\
+Exit code 0: nothing in the way; warnings are printed. 1: findings.
+
+\b
+Example:
+  kemudi secret guard""",
+)
 @repo_option
 @json_option
 def guard_command(repo: Path, as_json: bool) -> None:

@@ -5,12 +5,18 @@ from pathlib import Path
 import click
 
 from kemudi.cli.commands.secret.options import identity_option, layer_option, needed_identities
+from kemudi.cli.completion import categories
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, json_option, print_json
 
 
-@click.command("edit")
-@click.argument("category")
+@click.command(
+    "edit",
+    epilog="""\b
+Example:
+  kemudi secret edit neo4j --layer prod --identity ~/.kemudi.txt""",
+)
+@click.argument("category", shell_complete=categories)
 @layer_option("Whose file of the category.")
 @identity_option
 @repo_option

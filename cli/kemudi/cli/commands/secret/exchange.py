@@ -5,12 +5,18 @@ from pathlib import Path
 import click
 
 from kemudi.cli.commands.secret.options import identity_option, layer_option, needed_identities
+from kemudi.cli.completion import categories
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, json_option, print_json
 from kemudi.schema.errors import UsageError
 
 
-@click.command("import-sops")
+@click.command(
+    "import-sops",
+    epilog="""\b
+Example:
+  kemudi secret import-sops neo4j.sops.yaml --layer prod --category neo4j --identity key.txt""",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @layer_option("The layer that takes the values.")
 @click.option("--category", metavar="CATEGORY", help="Their category; without it the name of FILE.")
@@ -46,8 +52,13 @@ def import_sops_command(
         data_console().print(f"{path} has {', '.join(values)}", markup=False, highlight=False, soft_wrap=True)
 
 
-@click.command("export-sops")
-@click.argument("category")
+@click.command(
+    "export-sops",
+    epilog="""\b
+Example:
+  kemudi secret export-sops neo4j --layer prod --out neo4j.sops.yaml --identity key.txt""",
+)
+@click.argument("category", shell_complete=categories)
 @layer_option("Whose file of the category.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A new file; without it stdout.")
 @identity_option

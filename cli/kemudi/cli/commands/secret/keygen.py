@@ -9,7 +9,13 @@ from kemudi.cli.output import data_console, json_option, print_json
 from kemudi.schema.errors import UsageError
 
 
-@click.command("keygen")
+@click.command(
+    "keygen",
+    epilog="""\b
+Examples:
+  kemudi secret keygen --out keys                  # a daemon's
+  kemudi secret keygen --identity ~/.kemudi.txt     # your own""",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

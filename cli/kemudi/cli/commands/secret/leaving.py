@@ -8,7 +8,12 @@ from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, error_console, json_option, print_json, short, table
 
 
-@click.command("rotate-plan")
+@click.command(
+    "rotate-plan",
+    epilog="""\b
+Example:
+  kemudi secret rotate-plan operator-2""",
+)
 @click.argument("recipient")
 @repo_option
 @json_option

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from kemudi.cli.commands.secret.options import (
     identities_of,
@@ -17,15 +18,21 @@ from kemudi.cli.output import data_console, fields, json_option, print_json, sho
 from kemudi.schema.errors import RefusedError, UsageError
 
 
-@click.command("get")
+@click.command(
+    "get",
+    epilog="""\b
+Example:
+  kemudi secret get NEO4J_PASSWORD --env prod --identity ~/.kemudi.txt""",
+)
 @click.argument("key", shell_complete=settings)
 @layer_option("The layer whose line is opened.", required=False)
 @click.option(
     "--env",
     "-e",
+    envvar="KEMUDI_ENV",
     metavar="ENV",
     shell_complete=environments,
-    help="Instead of a layer: the line that counts in this environment.",
+    help="Instead of a layer: the line that counts in this environment.  [KEMUDI_ENV]",
 )
 @click.option("--reveal", is_flag=True, help="Print the value itself, and nothing else.")
 @identity_option
@@ -51,6 +58,8 @@ def get_command(
     from kemudi.repo.textconv import fingerprint
 
     identities = needed_identities(identity)
+    if layer is not None and _is_from_variable("env"):
+        env = None
     state = open_workspace(repo).state
     _, spec = sensitive_setting(state, key)
     stored = find_stored(state, key, layer, env)
@@ -72,7 +81,18 @@ def get_command(
         fields(data_console(), shown | {"fingerprint": found["fingerprint"], "value": "*** (--reveal)"})
 
 
-@click.command("textconv")
+def _is_from_variable(parameter: str) -> bool:
+    """Whether nobody wrote it on this command line: what was written there counts more."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source in {ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP}
+
+
+@click.command(
+    "textconv",
+    epilog="""\b
+Example:
+  kemudi secret textconv prod/neo4j.yaml""",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reveal", is_flag=True, help="Show the values themselves.")
 @identity_option

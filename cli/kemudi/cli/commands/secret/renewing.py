@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kemudi.cli.commands.secret.options import identity_option, layer_option, needed_identities
+from kemudi.cli.completion import settings
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, json_option, print_json
 
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
     from kemudi.repo.renewal import Renewed
 
 
-@click.command("rekey", epilog="Exit code 0: done. 5: a line cannot be opened; nothing was changed.")
+@click.command(
+    "rekey",
+    epilog="""\
+Exit code 0: done. 5: a line cannot be opened; nothing was changed.
+
+\b
+Example:
+  kemudi secret rekey --identity ~/.kemudi.txt""",
+)
 @layer_option("Only this layer.", required=False)
 @click.option(
     "--all", "everything", is_flag=True, help="Also lines that are sealed to the recipients of now."
@@ -43,9 +52,14 @@ def rekey_command(
     _say(renewed, as_json)
 
 
-@click.command("rebind")
-@click.argument("old")
-@click.argument("new")
+@click.command(
+    "rebind",
+    epilog="""\b
+Example:
+  kemudi secret rebind NEO4J_PASS NEO4J_PASSWORD --identity ~/.kemudi.txt""",
+)
+@click.argument("old", shell_complete=settings)
+@click.argument("new", shell_complete=settings)
 @identity_option
 @repo_option
 @json_option

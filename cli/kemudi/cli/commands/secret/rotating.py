@@ -4,13 +4,20 @@ from pathlib import Path
 
 import click
 
+from kemudi.cli.completion import categories
 from kemudi.cli.options import daemon_url_option
 from kemudi.cli.output import data_console, error_console, json_option, print_json
 
 
 @click.command(
     "rotate-keyset",
-    epilog="Exit code 4: a reader did not take over the new keys in time. Run it again: it goes on from there.",
+    epilog="""\
+Exit code 4: a reader did not take over the new keys in time. Run it again: it goes on from there.
+
+\b
+Examples:
+  kemudi secret rotate-keyset --keyset keys/keyset.json
+  kemudi secret rotate-keyset --keyset keys/keyset.json --category neo4j --timeout 600""",
 )
 @click.option(
     "--keyset",
@@ -32,6 +39,8 @@ from kemudi.cli.output import data_console, error_console, json_option, print_js
     "--category",
     "categories",
     multiple=True,
+    metavar="CATEGORY",
+    shell_complete=categories,
     help="Rotate the keys of this category alone, repeatable; all without it.",
 )
 @click.option(

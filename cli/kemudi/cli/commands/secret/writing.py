@@ -13,7 +13,13 @@ from kemudi.cli.output import data_console, json_option, print_json
 from kemudi.schema.errors import UsageError
 
 
-@click.command("set")
+@click.command(
+    "set",
+    epilog="""\b
+Examples:
+  kemudi secret set NEO4J_PASSWORD --layer prod
+  kemudi secret set NEO4J_PASSWORD --layer prod --from-file - < password""",
+)
 @click.argument("key", shell_complete=settings)
 @layer_option("Where the value stands: base, or an environment's overlay.")
 @click.option(

@@ -29,7 +29,13 @@ def _registry_option(help_: str) -> Callable[[Command], Command]:
     )
 
 
-@click.command("run")
+@click.command(
+    "run",
+    epilog="""\b
+Examples:
+  kemudi sync run      # by the graph service
+  KEMUDI_REGISTRY="$(cat dsn)" kemudi sync run      # here, into the Neo4j of the settings""",
+)
 @_registry_option("Run here, from this database into Neo4j.")
 @mapping_option
 @click.option(
@@ -66,7 +72,12 @@ def run_command(
         sys.exit(1)
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    epilog="""\b
+Example:
+  kemudi sync verify --json""",
+)
 @_registry_option("Compare here, this database with Neo4j.")
 @mapping_option
 @_graph_url_option
@@ -91,7 +102,12 @@ def verify_command(registry: str | None, mapping: Path | None, graph_url: str, a
         sys.exit(1)
 
 
-@click.command("status")
+@click.command(
+    "status",
+    epilog="""\b
+Example:
+  kemudi sync status""",
+)
 @_graph_url_option
 @json_option
 def status_command(graph_url: str, as_json: bool) -> None:

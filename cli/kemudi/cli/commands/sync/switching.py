@@ -18,7 +18,12 @@ from kemudi.cli.changing import (
 _SWITCH: Final = "SYNC_PAUSED"
 
 
-@click.command("pause")
+@click.command(
+    "pause",
+    epilog="""\b
+Example:
+  kemudi sync pause --env prod -m "the registry is overloaded\"""",
+)
 @place_option
 @change_options
 def pause_command(env: str | None, layer: str | None, manner: Manner) -> None:
@@ -30,7 +35,12 @@ def pause_command(env: str | None, layer: str | None, manner: Manner) -> None:
     _switch(env, layer, manner, on=True)
 
 
-@click.command("resume")
+@click.command(
+    "resume",
+    epilog="""\b
+Example:
+  kemudi sync resume --env prod -m "it is quiet again\"""",
+)
 @place_option
 @change_options
 def resume_command(env: str | None, layer: str | None, manner: Manner) -> None:
