@@ -23,6 +23,7 @@ from kemudi.repo.plan_text import as_text
 from kemudi.repo.policy import Approval, PolicyContext, policies_of, strictest
 from kemudi.repo.verdict import refused
 from kemudi.schema.documents import JSON
+from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import ConflictError
 from kemudi.schema.findings import Finding
 from kemudi.schema.secret import Secret
@@ -39,13 +40,13 @@ class Wanted:
 
     Attributes:
         key: The setting.
-        value: The new value; in a `Secret` for a sensitive one.
+        value: The new value; in a `Secret` for a sensitive one, or sealed for the layer already.
         unset: Take the line out of the layer instead.
         layer: Where; empty for the environment's own layer.
     """
 
     key: str
-    value: JSON | Secret[JSON] = None
+    value: JSON | Secret[JSON] | Envelope = None
     unset: bool = False
     layer: str = ""
 
@@ -241,6 +242,8 @@ class Writer:
                 )
         if wanted.unset:
             return Edit(layer, row.key, UNSET)
+        if isinstance(wanted.value, Envelope):
+            return Edit(layer, row.key, wanted.value)
         plain = wanted.value.reveal() if isinstance(wanted.value, Secret) else wanted.value
         value = checked(state.contracts[row.category], row.spec, plain)
         return Edit(layer, row.key, Secret(value) if row.spec.sensitive else value)

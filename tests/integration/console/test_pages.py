@@ -147,6 +147,25 @@ def test_a_secret_is_replaced_and_never_shown(site):
     assert SECRET not in everything
 
 
+def test_a_secret_is_typed_once_and_saved_as_it_was_previewed(site):
+    """Its preview seals it; saving without typing again commits that very text. For another layer it is asked again."""
+    browser = site.sign_in()
+    path = "/e/dev/settings/NEO4J_PASSWORD/change"
+    fields = {"expected": site.repo.head, "reason": "Rotated"}
+    page = browser.form(path, **fields, value="kemudi-canary-typed-56", action="preview").text
+    kept = re.search(r'name="kept" value="([^"]+)"', page)[1]
+    shown = re.search(r"\+NEO4J_PASSWORD: (ENC\[[^]]+\])", page)[1]
+    elsewhere = browser.form(path, **fields, kept=kept, value="", layer="base", action="commit")
+    assert elsewhere.status_code == 422
+    assert "Type the secret again" in elsewhere.text
+    again = browser.form(path, **fields, kept=kept, value="", action="preview").text
+    assert shown in again
+    assert browser.form(path, **fields, kept=kept, value="", action="commit").status_code == 303
+    assert f"NEO4J_PASSWORD: {shown}" in (site.repo.path / "dev/neo4j.yaml").read_text()
+    unknown = browser.form(path, expected=site.repo.head, kept="nothing", value="", action="commit")
+    assert unknown.status_code == 422
+
+
 def test_pages_are_translated_whole(site):
     """Every sentence of the pages differs between the languages, but for names and values."""
     browser = site.sign_in()

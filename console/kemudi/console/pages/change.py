@@ -14,15 +14,18 @@ from kemudi.console.board import Board, Row, as_text
 from kemudi.console.desired import layers_of
 from kemudi.console.pages.frame import fields, language_of, page, see_other
 from kemudi.console.pages.preview import is_about_reason, shown
+from kemudi.console.pages.typed_secrets import TypedSecrets
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError
-from kemudi.console.values import InvalidValueError, from_text
+from kemudi.console.values import InvalidValueError, checked, from_text
 from kemudi.console.wording import complaint
 from kemudi.console.writing import Asked, Preview, Wanted, reach
 from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
 from kemudi.repo.plan import Change
 from kemudi.repo.proposal_model import Proposal
+from kemudi.repo.sealing import seal_setting
+from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import ConflictError, FindingsError, KemudiError
 from kemudi.schema.secret import Secret
 from kemudi.schema.sentences import chained
@@ -34,7 +37,8 @@ _ASKED_BACK = frozenset({"approval-required", "proposal-open"})
 class Form:
     """What the form holds. The value of a sensitive setting is never put back into a page.
 
-    With `unset` the line is taken out of the layer, and no value is asked for.
+    With `unset` the line is taken out of the layer, and no value is asked for. `kept` names a secret that was typed
+    before and is sealed already.
     """
 
     value: str
@@ -43,6 +47,7 @@ class Form:
     expected: str
     once: str
     unset: bool = False
+    kept: str = ""
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -57,6 +62,7 @@ def routes(parts: Parts) -> APIRouter:
 class _Handlers:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._secrets = TypedSecrets()
 
     @needs("editor")
     def form(self, request: Request, caller: Signed, env: str, key: str) -> HTMLResponse:
@@ -96,12 +102,19 @@ class _Handlers:
             sent.get("expected") or board.head or "",
             sent.get("once") or _once(),
             unset=bool(sent.get("unset")),
+            kept=sent.get("kept", ""),
         )
+        try:
+            form = self._sealed(caller, board, row, form)
+        except (KemudiError, InvalidValueError) as error:
+            return self._explained(request, caller, row, form, error)
         action = sent.get("action", "preview")
         if action not in {"commit", "propose", "propose-again"}:
             return self._previewed(request, caller, board, row, form)
         try:
-            saved = self._parts.writer.save(caller, board, self._asked(row, form, action), once=form.once)
+            saved = self._parts.writer.save(
+                caller, board, self._asked(caller, row, form, action), once=form.once
+            )
         except (KemudiError, ProblemError, InvalidValueError) as error:
             self._parts.note(request, "change", "refused", env=env, key=key, detail=type(error).__name__)
             return self._explained(request, caller, row, form, error)
@@ -115,7 +128,7 @@ class _Handlers:
         self, request: Request, caller: Caller, board: Board, row: Row, form: Form
     ) -> HTMLResponse:
         try:
-            preview = self._parts.writer.preview(caller, board, self._asked(row, form))
+            preview = self._parts.writer.preview(caller, board, self._asked(caller, row, form))
         except (KemudiError, ProblemError, InvalidValueError) as error:
             return self._explained(request, caller, row, form, error)
         return self._page(request, board, row, form, preview=preview)
@@ -128,7 +141,12 @@ class _Handlers:
         board = self._parts.watch.refresh(ask=False)
         now = self._row(request, caller, board, row.env, row.key)
         if isinstance(error, InvalidValueError):
-            return self._page(request, board, now, form, status=422, wrong=complaint(row.spec, words))
+            wrong = complaint(row.spec, words)
+            if form.kept and not form.value:
+                wrong = words.gettext(
+                    "Type the secret again: it was sealed for another place, or too long ago."
+                )
+            return self._page(request, board, now, replace(form, kept=""), status=422, wrong=wrong)
         if isinstance(error, StaleSettingError):
             # What was typed stays; the next preview stands on what is there now.
             fresh = replace(form, expected=board.head or "", once=_once())
@@ -186,13 +204,29 @@ class _Handlers:
             **context,
         )
 
-    def _asked(self, row: Row, form: Form, action: str = "commit") -> Asked:
+    def _sealed(self, caller: Caller, board: Board, row: Row, form: Form) -> Form:
+        """A secret that was typed is sealed at once: its preview shows the very text that is saved.
+
+        Raises InvalidValueError, UsageError, FindingsError.
+        """
+        if not row.spec.sensitive or form.unset or not form.value or board.state is None:
+            return form
+        value = checked(board.state.contracts[row.category], row.spec, from_text(row.spec, form.value))
+        text = seal_setting(board.state, form.layer, row.key, Secret(value))
+        kept = self._secrets.keep(caller.person.login, form.layer, row.key, Envelope.parse(text))
+        return replace(form, value="", kept=kept)
+
+    def _asked(self, caller: Caller, row: Row, form: Form, action: str = "commit") -> Asked:
         propose, again = action != "commit", action == "propose-again"
         if form.unset:
             wanted = Wanted(row.key, unset=True, layer=form.layer)
+        elif row.spec.sensitive:
+            sealed = self._secrets.find(caller.person.login, form.layer, row.key, form.kept)
+            if sealed is None:
+                raise InvalidValueError(row.key)
+            wanted = Wanted(row.key, sealed, layer=form.layer)
         else:
-            value = from_text(row.spec, form.value)
-            wanted = Wanted(row.key, Secret(value) if row.spec.sensitive else value, layer=form.layer)
+            wanted = Wanted(row.key, from_text(row.spec, form.value), layer=form.layer)
         operation = "unset" if form.unset else "set"
         return Asked(row.env, (wanted,), form.reason, form.expected or None, propose, operation, again=again)
 

@@ -99,6 +99,10 @@ async function preview(form) {
     const fresh = now.querySelector(`[data-part="${part.dataset.part}"]`);
     if (fresh && !part.contains(document.activeElement)) part.replaceWith(document.adoptNode(fresh));
   }
+  const secret = form.querySelector("input[type=password]");
+  const kept = form.elements.namedItem("kept");
+  if (secret) secret.required = !kept;
+  if (secret && kept) secret.value = ""; // it is sealed now: what was previewed is what is saved
 }
 
 function withoutAction(body) {
