@@ -21,6 +21,7 @@ from kemudi.console.problems import ProblemError, from_error
 from kemudi.console.writing import Asked, Preview, Wanted
 from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.edits import render
+from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import KemudiError
 from kemudi.schema.secret import Secret
 
@@ -192,7 +193,7 @@ def _written(wanted: tuple[Wanted, ...]) -> str:
     lines: list[str] = []
     for layer in dict.fromkeys(each.layer for each in wanted):
         values = {each.key: each.value for each in wanted if each.layer == layer}
-        plain = {key: value for key, value in values.items() if not isinstance(value, Secret)}
+        plain = {key: value for key, value in values.items() if not isinstance(value, Secret | Envelope)}
         lines += [f"{layer}:"] if layer else []
         lines += [f"{'  ' if layer else ''}{key}: {render(value)}" for key, value in plain.items()]
     return "\n".join(lines)
