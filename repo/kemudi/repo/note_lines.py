@@ -84,15 +84,27 @@ def united(
 ) -> str | None:
     """The notes that have the lines of both sides; `ours` where theirs have nothing new. Nothing of ours is lost.
 
-    Of theirs only lines that are `wanted` are taken. Raises ConflictError for more notes than anybody makes.
+    Put together, only lines of theirs that are `wanted` are taken. What was put together on the other side, and has all
+    of ours, is taken as it is: with a commit on top of each commit of the other, two sides would never come to an end.
+    Raises ConflictError for more notes than anybody makes.
     """
     lines = _new_lines(repository, ours, theirs, wanted)
     if not lines and (ours is None or repository.is_ancestor(theirs, ours)):
         return ours
+    if ours is None or (repository.is_ancestor(ours, theirs) and not _has_more(repository, ours, theirs)):
+        return theirs
     # Also where theirs have only another history: without it ours could not be pushed.
-    made = with_lines(repository, ours, lines, KEMUDI, "Merge notes", theirs)
-    same = repository.objects.commit(made).tree == repository.objects.commit(theirs).tree
-    return theirs if same and (ours is None or repository.is_ancestor(ours, theirs)) else made
+    return with_lines(repository, ours, lines, KEMUDI, "Merge notes", theirs)
+
+
+def _has_more(repository: ConfigRepository, ours: str, theirs: str) -> bool:
+    """Whether a line of ours is not in theirs, in whatever order they stand."""
+    there = _all(repository, theirs)
+    changed = {path: blob for path, blob in _all(repository, ours).items() if there.get(path) != blob}
+    return any(
+        set(_lines(repository, blob)) - set(lines_of(repository, theirs, path.replace("/", "")))
+        for path, blob in changed.items()
+    )
 
 
 def _blobs(repository: ConfigRepository, tree: str, name: str) -> Iterator[str]:
@@ -143,4 +155,4 @@ def _lines(repository: ConfigRepository, blob: str) -> tuple[str, ...]:
         text = repository.objects.blob(blob, limit=_LARGEST_NOTE).decode("utf-8", "replace")
     except CorruptObjectError:
         return ()
-    return tuple(text.split("\n")[:_MOST_LINES])
+    return tuple(line for line in text.split("\n")[:_MOST_LINES] if line)

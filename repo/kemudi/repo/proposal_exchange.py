@@ -20,6 +20,7 @@ from kemudi.repo.proposals import GONE, is_proposal_name
 from kemudi.repo.push import TIME_LIMIT_SECONDS, PushState, ask_remote, reason_of, state_of
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.errors import ConflictError
+from kemudi.schema.failpoints import failpoint
 from kemudi.schema.sentences import sentence
 
 AGREED: Final = "refs/kemudi/agreed/"
@@ -90,13 +91,16 @@ def _once(repository: ConfigRepository, branch: str | None, remote: str, limit: 
     fetched = _fetch(repository, branch, remote, limit)
     if fetched is not None:
         return fetched
-    with writing(repository.layout):
+    failpoint("exchange.fetched")
+    with writing(repository.layout) as lock:
         before = _refs(repository)
         steps = _compared(repository, before, branch is not None)
         notes = _notes(repository, before)
         if notes is not None and notes != before.get(REF):
             steps.refs[REF] = (notes, before.get(REF))
-        _apply(repository, steps)
+        failpoint("exchange.compared")
+        _apply(repository, steps, lock)
+    failpoint("exchange.applied")
     changed = any(ref.startswith((_HERE, REF)) for ref in steps.refs)
     sent = _push(repository, steps, notes, before.get(_IN_NOTES), remote, limit)
     return Exchanged(sent.state, sent.message, changed=changed)
@@ -209,14 +213,16 @@ def _notes(repository: ConfigRepository, refs: Mapping[str, str]) -> str | None:
     return ours if theirs is None else united(repository, ours, theirs, is_statement)
 
 
-def _apply(repository: ConfigRepository, steps: _Steps) -> None:
+def _apply(repository: ConfigRepository, steps: _Steps, lock: int) -> None:
     lines = [
         f"delete {ref} {old}" if new is None else f"update {ref} {new} {old or NO_COMMIT}"
         for ref, (new, old) in steps.refs.items()
         if new is not None or old is not None
     ]
     if lines:
-        repository.git.run("update-ref", "--stdin", data="".join(f"{line}\n" for line in lines).encode())
+        # Git keeps our lock while it runs: when we are killed, nobody compares before git is done.
+        wanted = "".join(f"{line}\n" for line in lines).encode()
+        repository.git.run("update-ref", "--stdin", data=wanted, inherited=(lock,))
 
 
 def _push(
@@ -244,6 +250,7 @@ def _push(
             "proposals were not pushed to %(remote)s: %(told)s", remote=remote, told=reason_of(told)
         )
         return Exchanged(state_of(code, told), message)
+    failpoint("exchange.pushed")
     agreed = {AGREED + name: new for name, (new, _) in steps.pushes.items()}
     lines = [f"update {ref} {new}" if new is not None else f"delete {ref}" for ref, new in agreed.items()]
     lines += [f"delete {GONE}{name} {old}" for name, (new, old) in steps.pushes.items() if new is None]
