@@ -1,10 +1,12 @@
 """What a setting takes, and what is wrong with a value, in words and in the language of the reader."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from kemudi.console.languages import Language
 from kemudi.schema.contract import SettingSpec
+
+_WHOLES: Final = frozenset({"array", "object"})
 
 
 def must_be(spec: SettingSpec, words: Language) -> str:
@@ -13,13 +15,18 @@ def must_be(spec: SettingSpec, words: Language) -> str:
     if "enum" in schema:
         choices = cast("list[object]", schema["enum"])
         return words.gettext("one of %(choices)s") % {"choices": ", ".join(str(each) for each in choices)}
-    said = _formatted(schema, words) or _kind(spec.type, words)
+    said = _formatted(schema, words) or _kind(spec.type, schema, words)
     limits = _limits(schema, words)
     return f"{said} {limits}" if limits else said
 
 
-def complaint(spec: SettingSpec, words: Language) -> str:
-    """The sentence beside a field whose value does not fit."""
+def complaint(spec: SettingSpec, words: Language, detail: str = "") -> str:
+    """The sentence beside a field whose value does not fit.
+
+    Of a list or an object the contract's own sentence is better, where there is one: it says which part is wrong.
+    """
+    if detail and spec.type in _WHOLES:
+        return f"{words.said(detail)}."
     return words.gettext("Must be %(expected)s.") % {"expected": must_be(spec, words)}
 
 
@@ -35,16 +42,22 @@ def unit_of(unit: str | None, words: Language) -> str:
     return known.get(unit or "", unit or "")
 
 
-def _kind(kind: str, words: Language) -> str:
+def _kind(kind: str, schema: Mapping[str, Any], words: Language) -> str:
     known = {
         "integer": words.gettext("a whole number"),
         "number": words.gettext("a number"),
         "string": words.gettext("text"),
         "boolean": words.gettext("on or off"),
-        "array": words.gettext("a JSON list, such as [1, 2]"),
+        "array": words.gettext("a JSON list, such as %(example)s") % {"example": _list_example(schema)},
         "object": words.gettext('a JSON object, such as {"a": 1}'),
     }
     return known.get(kind, words.gettext("JSON that fits the contract"))
+
+
+def _list_example(schema: Mapping[str, Any]) -> str:
+    items = schema.get("items")
+    kind = items.get("type") if isinstance(items, Mapping) else None
+    return '["a", "b"]' if kind == "string" else "[1, 2]"
 
 
 def _formatted(schema: Mapping[str, Any], words: Language) -> str:

@@ -50,7 +50,14 @@ ROWS = (
         "https://two.example.org:8443/x?y=1&z=2",
     ),
     ("TRIAL_PAUSE", r"<input[^>]*name=\"value\"", "For example: PT45S", "Contohnya: PT45S", "PT1M", "PT1M"),
-    ("TRIAL_HOSTS", r"<textarea[^>]*name=\"value\"", "such as [1, 2]", "[1, 2]", '["b", "c"]', ["b", "c"]),
+    (
+        "TRIAL_HOSTS",
+        r"<textarea[^>]*name=\"value\"",
+        'such as ["a", "b"]',
+        'misalnya ["a", "b"]',
+        '["b", "c"]',
+        ["b", "c"],
+    ),
     ("TRIAL_WEIGHTS", r"<textarea[^>]*name=\"value\"", '{"a": 1}', '{"a": 1}', '{"b": 0.5}', {"b": 0.5}),
 )
 
@@ -109,4 +116,6 @@ def test_a_value_of_another_kind_stays_in_its_control(trial: Any, key: str, type
     answer = browser.form(f"/e/dev/settings/{key}/change", value=typed, action="commit")
     assert answer.status_code == 422
     assert 'id="wrong"' in answer.text
+    if typed.startswith("{"):
+        assert "TRIAL_WEIGHTS.a must be a number" in re.search(r'id="wrong">(.*?)</p>', answer.text)[1]
     assert trial.repo.head == before

@@ -124,11 +124,32 @@ def test_where_approval_is_needed_save_becomes_propose(site):
     fields = {"value": "40", "expected": before, "reason": "More"}
     page = browser.form(path, **fields, action="preview").text
     assert "Propose change" in page
+    assert "1 person has to approve this" in page
+    assert (
+        "--propose" not in page.partition("<pre")[0]
+    )  # the button says it; the command line's flag helps nobody here
     assert "Save to git" not in page
     assert browser.form(path, **fields, action="commit").status_code == 403
     assert browser.form(path, **fields, action="propose").status_code == 303
     assert site.repo.head == before
     assert "kemudi/" in site.repo.git("branch", "--list")
+
+
+def test_a_proposal_without_its_reason_is_asked_for_it(site):
+    """Where a policy wants a reason nobody proposes without one: later it could not be given any more."""
+    site.repo.policies(
+        {"rule": "approvals", "environments": ["prod"], "required": 1},
+        {"rule": "reason", "environments": ["prod"], "minimum": 10},
+    )
+    site.refresh()
+    browser, path = site.sign_in(), CHANGE.replace("dev", "prod")
+    fields = {"value": "40", "expected": site.repo.head, "action": "propose"}
+    asked = browser.form(path, **fields, reason="")
+    assert (asked.status_code, "Say why" in asked.text) == (403, True)
+    short = browser.form(path, **fields, reason="More")
+    assert (short.status_code, "at least 10 characters, and this one has 4" in short.text) == (403, True)
+    assert "kemudi/" not in site.repo.git("branch", "--list")
+    assert browser.form(path, **fields, reason="More of them").status_code == 303
 
 
 def test_a_secret_is_replaced_and_never_shown(site):

@@ -141,7 +141,7 @@ class _Handlers:
         board = self._parts.watch.refresh(ask=False)
         now = self._row(request, caller, board, row.env, row.key)
         if isinstance(error, InvalidValueError):
-            wrong = complaint(row.spec, words)
+            wrong = complaint(row.spec, words, error.detail)
             if form.kept and not form.value:
                 wrong = words.gettext(
                     "Type the secret again: it was sealed for another place, or too long ago."

@@ -1,7 +1,7 @@
 """What a change would do, as pages show it before anything is saved."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kemudi.console.board import Board
 from kemudi.console.parts import Parts
@@ -9,6 +9,8 @@ from kemudi.console.writing import Preview
 from kemudi.repo.verdict import warned
 from kemudi.schema import policy_rules
 from kemudi.schema.findings import Finding
+
+_ASKED_BY_THE_FORM: Final = frozenset({policy_rules.REASON, policy_rules.APPROVALS, policy_rules.PROPOSAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A preview as the template `preview.html` shows it."""
+    """A preview as the template `preview.html` shows it.
+
+    `direct` says whether it may be saved at once, else `approvals` how many have to agree to it.
+    """
 
     diff: str
     lines: tuple[Line, ...]
@@ -29,6 +34,8 @@ class Shown:
     environments: list[str]
     readers: list[str]
     restart: bool
+    direct: bool
+    approvals: int
     refused: tuple[Any, ...]
     warnings: tuple[Any, ...]
     text: str
@@ -49,8 +56,10 @@ def shown(parts: Parts, board: Board, preview: Preview) -> Shown:
         environments=list(dict.fromkeys(change.env for change in changes)),
         readers=sorted({name for row in rows for name in parts.readers(board, row)}),
         restart=any(change.requires_restart for change in changes),
-        # A missing reason is asked for by the form itself.
-        refused=tuple(each for each in preview.refused if not is_about_reason(each)),
+        direct=preview.direct,
+        approvals=preview.needs.required,
+        # A missing reason is asked for by the form itself, and its button proposes where others have to agree.
+        refused=tuple(each for each in preview.refused if each.rule not in _ASKED_BY_THE_FORM),
         warnings=(
             *preview.prepared.warnings,
             *(each for each in warned(preview.prepared.plan) if not is_about_reason(each)),
