@@ -31,7 +31,7 @@ def data_console() -> "Console":
 
 def error_console() -> "Console":
     """Where talk goes: progress, hints, errors."""
-    return _console(sys.stderr)
+    return _console(sys.stderr, soft_wrap=True)
 
 
 def is_plain() -> bool:

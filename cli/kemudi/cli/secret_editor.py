@@ -116,7 +116,13 @@ def _changed(
 
 
 def _run_editor(path: Path) -> None:
-    words = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not chosen and not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal for an editor",
+            hint="Set EDITOR to a program that needs none, or use `kemudi secret set KEY --from-file -`.",
+        )
+    words = shlex.split(chosen or "vi")
     flags = _PRIVATE_FLAGS.get(Path(words[0]).name, ()) if words else ()
     try:
         done = subprocess.run([*words, *flags, str(path)], cwd=path.parent, check=False)

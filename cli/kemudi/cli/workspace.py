@@ -52,7 +52,7 @@ def workspace_for(path: Path, env: str) -> Workspace:
     """
     on_disk = open_workspace(path)
     # On disk first: a repo that is not in git yet can be looked at, too.
-    environment = _environment(on_disk, env)
+    environment = environment_of(on_disk, env)
     workspace = _at_revision(on_disk, environment)
     findings = workspace.state.findings_for(env)
     if findings:
@@ -90,13 +90,16 @@ def keys_of(workspace: Workspace, category: str | None) -> list[str]:
     ]
 
 
-def _environment(workspace: Workspace, env: str) -> Environment:
+def environment_of(workspace: Workspace, env: str) -> Environment:
+    """The environment of that name. Raises UsageError, and FindingsError where kemudi.yaml cannot be used."""
     manifest = workspace.state.manifest
     if manifest is None:
         raise FindingsError("kemudi.yaml does not validate", workspace.state.findings)
     known = {each.name: each for each in manifest.environments}
     if env not in known:
-        raise UsageError(f"there is no environment {env!r}; there are: {', '.join(known)}")
+        raise UsageError(
+            f"there is no environment {env!r}; there are: {', '.join(known)}", hint=did_you_mean(env, known)
+        )
     return known[env]
 
 

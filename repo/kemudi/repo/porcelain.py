@@ -13,18 +13,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from git import Actor, Repo, Tree
-from git import Commit as GitCommit
-
 from kemudi.repo import layout
 from kemudi.repo.errors import GitFailedError, HeadMovedError, NoConfigRepositoryError
-from kemudi.repo.git import NO_COMMIT, Git, locked_error
+from kemudi.repo.git import NO_COMMIT, Git, locked_error, program
 from kemudi.repo.landing import check_idle
 from kemudi.repo.layout import Layout
 from kemudi.repo.loose import read_regular, write_object
 from kemudi.repo.people import KEMUDI, Author, identity
 from kemudi.repo.refs import Head, Refs, check_ref_part
 from kemudi.schema.errors import ConflictError, UsageError
+
+try:
+    from git import Actor, Repo, Tree
+    from git import Commit as GitCommit
+except ImportError:
+    program()  # GitPython looks for git on import; where there is none, this says so and what to do
+    raise
 
 __all__ = [
     "KEMUDI",

@@ -33,9 +33,12 @@ def unused_command(
     no daemon answers, or no client runs, that side is said to be unknown; a setting is unused only by what is known.
     """
     from kemudi.cli.scanning import scan
-    from kemudi.cli.workspace import open_workspace
+    from kemudi.cli.workspace import environment_of, open_workspace
 
-    category_of = open_workspace(repo).state.category_of
+    workspace = open_workspace(repo)
+    if env is not None:
+        environment_of(workspace, env)
+    category_of = workspace.state.category_of
     mentioned = scan(paths, tests=False).mentioned if paths else None
     read, why = _read_by_clients(daemon_url, env)
     rows = [
