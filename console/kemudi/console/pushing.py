@@ -1,6 +1,7 @@
 """Commits sent to the remote, where there is one: beside the request, again and again until it has them.
 
-Proposals and approvals go both ways, so that several consoles of one remote show the same.
+Proposals and approvals go both ways, so that several consoles of one remote show the same. A branch that is only behind
+is brought to where the remote is: what was merged on the git host is then what people see and change here.
 """
 
 import threading
@@ -13,6 +14,8 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from kemudi.repo.changes import PROPOSALS
+from kemudi.repo.errors import HeadMovedError
+from kemudi.repo.following import follow
 from kemudi.repo.proposal_exchange import exchange
 from kemudi.repo.push import PushResult, push, remotes, unpushed
 from kemudi.schema.errors import KemudiError
@@ -60,6 +63,7 @@ class Pusher:
         self._lock = threading.Lock()
         self._pending: dict[str, PushResult | None] = {}
         self._proposals: dict[str, PushResult | None] = {}
+        self._behind = ""
         self._exchange_wanted = False
         self._exchanged_at = float("-inf")
         self._wake = threading.Event()
@@ -72,6 +76,11 @@ class Pusher:
         with self._lock:
             found = self._pending | self._proposals
         return tuple(Pending(branch, last) for branch, last in found.items())
+
+    @property
+    def behind(self) -> str:
+        """Why what the remote has newer is not here, and what to do; empty while nothing is in the way."""
+        return self._behind
 
     def has_remote(self) -> bool:
         """Whether there is anything to push to."""
@@ -155,8 +164,9 @@ class Pusher:
 
     def _try_exchange(self) -> bool:
         """Whether both sides agree now."""
+        branch = self._branch()
         try:
-            done = exchange(self._root(), self._branch(), REMOTE, limit_seconds=_LIMIT_SECONDS)
+            done = exchange(self._root(), branch, REMOTE, limit_seconds=_LIMIT_SECONDS)
         except KemudiError as error:
             self._log.warning("proposals were not exchanged", problem=type(error).__name__)
             return False
@@ -166,9 +176,26 @@ class Pusher:
         unsent: dict[str, PushResult | None] = dict.fromkeys(done.unsent, last)
         with self._lock:
             news, self._proposals = unsent != self._proposals, unsent
+        if branch is not None and done.there is not None:
+            news = self._follow(branch, done.there) or news
         if news:
             self._tell()
         return not done.unsent and done.state == "pushed"
+
+    def _follow(self, branch: str, there: str) -> bool:
+        """Take over what the remote has newer. Whether there is something else to say than before."""
+        before, self._behind = self._behind, ""
+        try:
+            if follow(self._root(), branch, there):
+                self._log.info("followed the remote", branch=branch, revision=there)
+        except HeadMovedError:
+            pass  # somebody saves here just now, which is pushed next
+        except KemudiError as error:
+            with self._lock:
+                told = branch in self._pending  # what is not pushed says so itself, and why
+            self._behind = "" if told else error.explained
+            self._log.warning("the remote cannot be followed", branch=branch, problem=error.message)
+        return self._behind != before
 
     def _try(self, branch: str) -> bool:
         try:

@@ -6,7 +6,7 @@ another name. Notes are put together line by line. Nothing is ever taken away he
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +43,14 @@ class Exchanged:
         message: One sentence, without credentials; empty when all is well.
         unsent: Names of proposals, and `approvals`, that the remote has not got yet.
         changed: Whether something is different here.
+        there: The commit of the branch on the remote, as it was fetched just now; None when that is not known.
     """
 
     state: PushState
     message: str = ""
     unsent: tuple[str, ...] = ()
     changed: bool = False
+    there: str | None = None
 
 
 @dataclass(slots=True)
@@ -84,7 +86,8 @@ def exchange(
             changed = changed or result.changed
             if result.state != "moved":
                 break
-        return Exchanged(result.state, result.message, _unsent(_refs(repository)), changed)
+        unsent = _unsent(_refs(repository))
+        return replace(result, unsent=unsent, changed=changed)
 
 
 def _once(repository: ConfigRepository, branch: str | None, remote: str, limit: float) -> Exchanged:
@@ -103,7 +106,7 @@ def _once(repository: ConfigRepository, branch: str | None, remote: str, limit: 
     failpoint("exchange.applied")
     changed = any(ref.startswith((_HERE, REF)) for ref in steps.refs)
     sent = _push(repository, steps, notes, before.get(_IN_NOTES), remote, limit)
-    return Exchanged(sent.state, sent.message, changed=changed)
+    return replace(sent, changed=changed, there=before.get(_IN_BRANCH) if branch is not None else None)
 
 
 def _fetch(repository: ConfigRepository, branch: str | None, remote: str, limit: float) -> Exchanged | None:

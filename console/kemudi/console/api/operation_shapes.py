@@ -25,6 +25,9 @@ class GitOut(BaseModel):
     revision: str | None
     problem: str | None = Field(description="Why it cannot be read; null when it can.")
     not_pushed: list[NotPushed]
+    behind: str | None = Field(
+        description="Why what the remote has newer is not here, and what to do; null while nothing is in the way."
+    )
 
 
 class DaemonOut(BaseModel):

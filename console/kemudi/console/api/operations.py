@@ -85,7 +85,13 @@ class _Reading:
             NotPushed(branch=each.branch, problem=each.last.message if each.last else None)
             for each in self._parts.pusher.pending
         ]
-        git = GitOut(branch=board.branch, revision=board.head, problem=board.git_problem, not_pushed=pending)
+        git = GitOut(
+            branch=board.branch,
+            revision=board.head,
+            problem=board.git_problem,
+            not_pushed=pending,
+            behind=self._parts.pusher.behind or None,
+        )
         seen = [
             (env, chain_of(board, here, caller))
             for env, here in board.environments.items()

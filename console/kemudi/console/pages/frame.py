@@ -59,6 +59,7 @@ class Frame:
     csrf: str
     overrides: tuple[Any, ...]
     pending: tuple[Pending, ...]
+    behind: str
     proposed: Mapping[str, tuple[Proposal, ...]]
 
 
@@ -132,6 +133,7 @@ def make_frame(request: Request, parts: Parts, board: Board, caller: Caller, env
         csrf=csrf_token(caller.session) if caller.session else "",
         overrides=tuple(row for row in rows if row.state == "override"),
         pending=parts.pusher.pending,
+        behind=parts.pusher.behind,
         proposed=_by_key(proposals, env),
     )
 
