@@ -15,6 +15,7 @@ from kemudi.console.pushing import Pusher
 from kemudi.console.values import checked
 from kemudi.console.waiting import Waiting, sees
 from kemudi.console.watch import Watch
+from kemudi.repo.change_request import ROLLBACK
 from kemudi.repo.changes import UNSET, ChangeRequest, Edit, Prepared, commit, prepare
 from kemudi.repo.errors import HeadMovedError, PolicyRefusedError
 from kemudi.repo.evidence import ServedLog, evidence_of
@@ -63,6 +64,7 @@ class Asked:
         expected: The revision that they saw; None: whatever is there now.
         propose: For somebody else to approve.
         again: Propose though another proposal for the same setting waits.
+        back_to: The revision whose value it is, of a rollback.
         operation: Of the commit message: `set`, `rollback`, …
     """
 
@@ -73,6 +75,7 @@ class Asked:
     propose: bool = False
     operation: str = "set"
     again: bool = False
+    back_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class Writer:
             expected=asked.expected,
             propose=asked.propose,
             operation=asked.operation,
+            trailers=((ROLLBACK, asked.back_to),) if asked.back_to else (),
         )
         with evidence_of(self._desired.root, self._log) as live_since:
             context = PolicyContext(datetime.now(UTC), live_since=live_since)

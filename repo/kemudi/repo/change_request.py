@@ -39,6 +39,10 @@ class Edit:
     value: EditValue
 
 
+ROLLBACK: Final = "Kemudi-Rollback"
+"""The trailer of a change that goes back: the revision whose value is wanted, or that is undone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
     """What becomes one commit.
@@ -84,4 +88,5 @@ class ChangeRequest:
         if len(self.edits) != 1:
             return f"Change {len(self.edits)} settings in {layers}"
         verb = "Unset" if isinstance(self.edits[0].value, Unset) else "Set"
+        verb = "Roll back" if self.operation == "rollback" else verb
         return f"{verb} {self.edits[0].key} in {layers}"

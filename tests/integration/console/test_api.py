@@ -143,6 +143,9 @@ def test_going_back_is_a_new_commit(site):
     assert done.status_code == 200, done.text
     assert browser.api("GET", LIMIT).json()["value"] == 25
     assert site.repo.git("rev-list", "--count", "HEAD") == "3"
+    message = site.repo.git("log", "-1", "--format=%B")
+    assert message.startswith("Roll back GRAPH_CLASSMATES_LIMIT in dev\n\nIt was too many.\n")
+    assert f"Kemudi-Rollback: {first}\nKemudi-Change: rollback" in message
     body["revision"] = "0" * 40
     assert browser.api("POST", "/settings/GRAPH_CLASSMATES_LIMIT/rollback", body).status_code in {404, 422}
     body["revision"] = first

@@ -55,8 +55,21 @@ def test_history_follows_and_going_back_writes_where_the_line_is_now(site: Any, 
     assert 'value="31"' in form
     moved = site.repo.head
     layer = file.partition("/")[0]
-    answer = browser.form(f"{PAGE}/change", value="31", layer=layer, expected=moved, action="commit")
+    sent = {"layer": layer, "expected": moved, "back": first, "action": "commit"}
+    answer = browser.form(f"{PAGE}/change", value="31", **sent)
     assert answer.status_code == 303, answer.text
+    message = f"Roll back {KEY} in {layer}\n\nKemudi-Rollback: {first}\nKemudi-Change: rollback"
+    assert site.repo.git("log", "-1", "--format=%B") == message
     assert site.repo.git("diff", "--name-only", moved, "HEAD") == file
     assert yaml.safe_load((site.repo.path / file).read_text())[KEY] == 31
     assert '32</code> → <code class="value">31' in browser.get(PAGE).text
+
+
+def test_another_value_than_the_earlier_one_is_no_rollback(site: Any) -> None:
+    """Who goes back and then types something else sets a new value, and the message says so."""
+    first = site.repo.change("dev", "graph_query", **{KEY: 31})
+    site.repo.change("dev", "graph_query", **{KEY: 32})
+    site.refresh()
+    sent = {"layer": "dev", "expected": site.repo.head, "back": first, "action": "commit"}
+    assert site.sign_in().form(f"{PAGE}/change", value="33", **sent).status_code == 303
+    assert site.repo.git("log", "-1", "--format=%B") == f"Set {KEY} in dev\n\nKemudi-Change: set"

@@ -4,14 +4,16 @@ import click
 
 from kemudi.cli.changing import UNSET, Edit, Manner, change, change_options, desired, layer_for, place_option
 from kemudi.cli.completion import settings
-from kemudi.repo.change_request import EditValue, Unset
+from kemudi.repo.change_request import ROLLBACK, EditValue, Unset
 from kemudi.repo.earlier import layer_then, layer_today, placed
+from kemudi.repo.errors import UnknownRevisionError
 from kemudi.repo.history import Entry, History
 from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.repo.repository import ConfigRepository
 from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import Envelope, MalformedEnvelopeError, is_sealed
 from kemudi.schema.errors import ConflictError, UsageError
+from kemudi.schema.nearest import did_you_mean
 from kemudi.schema.state import ConfigState
 
 
@@ -45,7 +47,7 @@ def rollback_command(
             edit, undone = _key(repository, history, start.state, target, place, to)
             edits, names = [edit], f"{target} in {place}"
         else:
-            undone = repository.resolve(target)
+            undone = _revision(repository, start.state, target)
             chosen = (
                 layer if layer is not None else None if env is None else layer_for(start.state, env, None)
             )
@@ -55,8 +57,18 @@ def rollback_command(
                 if len(edits) > 1
                 else f"{edits[0].key} in {edits[0].layer}"
             )
-    trailer = (("Kemudi-Rollback", undone),)
+    trailer = ((ROLLBACK, undone),)
     change(manner, edits, "rollback", expected=start.revision, subject=f"Roll back {names}", trailers=trailer)
+
+
+def _revision(repository: ConfigRepository, state: ConfigState, target: str) -> str:
+    """The commit that is meant. Raises UsageError: what is no commit was perhaps to be a setting."""
+    try:
+        return repository.resolve(target)
+    except UnknownRevisionError:
+        raise UsageError(
+            f"{target!r} is neither a setting nor a commit", hint=did_you_mean(target, state.category_of)
+        ) from None
 
 
 def _key(

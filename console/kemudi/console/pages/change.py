@@ -38,7 +38,7 @@ class Form:
     """What the form holds. The value of a sensitive setting is never put back into a page.
 
     With `unset` the line is taken out of the layer, and no value is asked for. `kept` names a secret that was typed
-    before and is sealed already.
+    before and is sealed already; `back`, the revision whose value the form began with.
     """
 
     value: str
@@ -48,6 +48,7 @@ class Form:
     once: str
     unset: bool = False
     kept: str = ""
+    back: str = ""
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -81,7 +82,7 @@ class _Handlers:
             other = self._parts.row(board, caller, source, key)
             text = as_text(other.value) if other.is_set and not other.spec.sensitive else None
         given = as_text(row.value) if row.is_set and not row.spec.sensitive else ""
-        form = Form(text if text is not None else given, layer, "", board.head or "", _once())
+        form = Form(text if text is not None else given, layer, "", board.head or "", _once(), back=back)
         if text is None or row.spec.sensitive:
             return self._page(request, board, row, form)
         return self._previewed(request, caller, board, row, form)
@@ -103,6 +104,7 @@ class _Handlers:
             sent.get("once") or _once(),
             unset=bool(sent.get("unset")),
             kept=sent.get("kept", ""),
+            back=sent.get("back", ""),
         )
         try:
             form = self._sealed(caller, board, row, form)
@@ -227,8 +229,26 @@ class _Handlers:
             wanted = Wanted(row.key, sealed, layer=form.layer)
         else:
             wanted = Wanted(row.key, from_text(row.spec, form.value), layer=form.layer)
-        operation = "unset" if form.unset else "set"
-        return Asked(row.env, (wanted,), form.reason, form.expected or None, propose, operation, again=again)
+        back_to = self._back_to(row, form)
+        operation = "unset" if form.unset else "rollback" if back_to else "set"
+        return Asked(
+            row.env,
+            (wanted,),
+            form.reason,
+            form.expected or None,
+            propose,
+            operation,
+            again=again,
+            back_to=back_to,
+        )
+
+    def _back_to(self, row: Row, form: Form) -> str:
+        """The revision that a change goes back to; empty for another one, as when something else was typed."""
+        if not form.back or form.unset:
+            return ""
+        earlier = self._parts.earlier(row, form.back)
+        is_it = (as_text(earlier.value), earlier.layer) == (form.value, form.layer)
+        return self._parts.desired.resolve(form.back) if is_it else ""
 
     def _row(self, request: Request, caller: Caller, board: Board, env: str, key: str) -> Row:
         row = self._parts.row(board, caller, env, key)
