@@ -42,6 +42,13 @@ def settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
     return [key for key in keys if key.startswith(incomplete.upper())]
 
 
+def sensitive_settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Keys of the settings whose values are sealed."""
+    state = _state(ctx)
+    keys = set() if state is None else {key for each in state.contracts.values() for key in each.sensitive}
+    return sorted(key for key in keys if key.startswith(incomplete.upper()))
+
+
 def _state(ctx: click.Context) -> "ConfigState | None":
     from kemudi.cli.workspace import open_workspace
 

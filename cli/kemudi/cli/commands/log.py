@@ -62,6 +62,8 @@ def log_command(
             found = history.latest(limit or 50, env=env, layer=layer, before=before, at=at)
         else:
             found = history.of_key(key, env=env, layer=layer, limit=limit, before=before, at=at)
+            if not found:
+                _check_known(repository, key, at)
         live = _live(repository, found, env, daemon_url)
     if as_json:
         entries = [
@@ -71,6 +73,18 @@ def log_command(
         print_json({"entries": entries})
         return
     print_plain("".join(_log_lines(found, {sha: f"{at:%Y-%m-%d %H:%M} UTC" for sha, at in live.items()})))
+
+
+def _check_known(repository: ConfigRepository, key: str, at: str | None) -> None:
+    """Raise UsageError for a key without history that no contract has: it is mistyped."""
+    from kemudi.schema.errors import UsageError
+    from kemudi.schema.nearest import did_you_mean
+    from kemudi.schema.state import ConfigState
+
+    revision = repository.resolve(at or "HEAD")
+    known = ConfigState.load(repository.files(revision).values()).category_of
+    if key not in known:
+        raise UsageError(f"there is and was no setting {key!r}", hint=did_you_mean(key, known))
 
 
 def _live(

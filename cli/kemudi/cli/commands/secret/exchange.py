@@ -8,7 +8,7 @@ from kemudi.cli.commands.secret.options import identity_option, layer_option, ne
 from kemudi.cli.completion import categories
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, json_option, print_json
-from kemudi.schema.errors import UsageError
+from kemudi.schema.errors import ConflictError
 
 
 @click.command(
@@ -86,6 +86,6 @@ def export_sops_command(
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(f"{out} is there already") from None
+        raise ConflictError(f"{out} is there already") from None
     if as_json:
         print_json({"layer": layer, "category": category, "file": str(out)})

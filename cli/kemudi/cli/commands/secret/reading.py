@@ -12,7 +12,7 @@ from kemudi.cli.commands.secret.options import (
     layer_option,
     needed_identities,
 )
-from kemudi.cli.completion import environments, settings
+from kemudi.cli.completion import environments, sensitive_settings
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, fields, json_option, print_json, show_value
 from kemudi.schema.errors import RefusedError, UsageError
@@ -24,7 +24,7 @@ from kemudi.schema.errors import RefusedError, UsageError
 Example:
   kemudi secret get NEO4J_PASSWORD --env prod --identity ~/.kemudi.txt""",
 )
-@click.argument("key", shell_complete=settings)
+@click.argument("key", shell_complete=sensitive_settings)
 @layer_option("The layer whose line is opened.", required=False)
 @click.option(
     "--env",

@@ -7,7 +7,7 @@ from typing import TextIO
 import click
 
 from kemudi.cli.commands.secret.options import identities_of, identity_option, layer_option
-from kemudi.cli.completion import settings
+from kemudi.cli.completion import sensitive_settings
 from kemudi.cli.options import repo_option
 from kemudi.cli.output import data_console, json_option, print_json
 from kemudi.schema.errors import UsageError
@@ -20,7 +20,7 @@ Examples:
   kemudi secret set NEO4J_PASSWORD --layer prod
   kemudi secret set NEO4J_PASSWORD --layer prod --from-file - < password""",
 )
-@click.argument("key", shell_complete=settings)
+@click.argument("key", shell_complete=sensitive_settings)
 @layer_option("Where the value stands: base, or an environment's overlay.")
 @click.option(
     "--from-file",
