@@ -231,6 +231,16 @@ def test_junit_has_one_test_case_for_each_file(made: Report) -> None:
     assert (suite.get("tests"), suite.get("failures")) == (str(len(cases)), str(len(failed)))
 
 
+def test_junit_names_the_worst_of_a_file_first() -> None:
+    """A page of test results shows the message of the failure: a secret stands there, and how many more there are."""
+    secret = finding(line=90, rule="KEM030", key="PASSWORD", message="a secret in plain text")
+    made = report(*[finding(line=n + 1, key=f"K{n}") for n in range(12)], secret, finding(severity="warning"))
+    (failure,) = ET.fromstring(render("junit", made).encode()).iter("failure")
+    assert failure.get("type") == "KEM030"
+    assert failure.get("message") == "KEM030 a secret in plain text (and 12 more)"
+    assert (failure.text or "").count("KEM024") == 12
+
+
 def commands(text: str) -> list[str]:
     """The lines that the runner of GitHub acts on, as it reads them: trimmed, and not while commands are stopped."""
     found, stopped = [], None

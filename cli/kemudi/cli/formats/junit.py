@@ -16,7 +16,8 @@ _ILLEGAL: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U001
 def render(report: Report) -> str:
     """One suite. Warnings are output of their test case, not failures."""
     by_file: defaultdict[str, list[Finding]] = defaultdict(list)
-    for each in report.findings:
+    # The first is the one that a page of test results shows.
+    for each in report.worst_first:
         by_file[each.file].append(each)
     files = sorted({*report.files, *by_file})
     failed = sum(1 for found in by_file.values() if any(each.severity == "error" for each in found))
