@@ -183,3 +183,26 @@ def test_both_languages(guarded):
     page = editor.get(f"/e/prod/changes/{found['id']}").text
     assert "Diusulkan oleh Editor One" in page
     assert "menunggu 1 persetujuan" in page
+
+
+def test_the_dashboard_counts_what_waits_and_the_end_is_said(guarded):
+    """One proposal: it waits for the approver, not for its author; putting it into effect says so on the page."""
+    editor, approver = (guarded.sign_in(each, owner=False) for each in (EDITOR, APPROVER))
+    found = propose(editor)
+    assert "1 waits for you" in approver.get("/e/prod/").text
+    assert "1 waits for you" not in editor.get("/e/prod/").text
+    path, revision = f"/e/prod/changes/{found['id']}", found["revision"]
+    assert approver.form(f"{path}/approve", revision=revision).status_code == 303
+    done = editor.form(f"{path}/merge", revision=revision)
+    assert "It was put into effect" in editor.get(done.headers["location"]).text
+    assert "Nothing waits for approval" in editor.get("/e/prod/").text
+
+
+def test_a_pause_that_is_refused_keeps_what_was_typed(guarded):
+    """The page of the answer has its form, the typed reason, and the address of a page to come back to."""
+    approver = guarded.sign_in(APPROVER, owner=False)
+    page = approver.form("/e/prod/pause", reason="Exam week", minutes="240", confirm="no")
+    assert page.status_code == 422
+    assert 'value="Exam week"' in page.text
+    assert '<option value="240" selected>' in page.text
+    assert 'data-here="/e/prod/switches"' in page.text

@@ -155,10 +155,10 @@ class _Handlers:
             name = (error.author or "").partition(" <")[0]
             return self._page(request, board, now, fresh, status=412, moved={"author_name": name})
         if isinstance(error, PolicyRefusedError):
-            missing = any(is_about_reason(each) for each in error.findings) and not form.reason.strip()
-            others = [each for each in error.findings if not (missing and is_about_reason(each))]
-            said = "; ".join(f"{each.rule} {words.said(each.message)}" for each in others)
-            return self._page(request, board, now, form, status=403, failed=said, reason_missing=missing)
+            asked = next((words.said(each.message) for each in error.findings if is_about_reason(each)), "")
+            others = [each for each in error.findings if not is_about_reason(each)]
+            failed = "; ".join(f"{each.rule} {words.said(each.message)}" for each in others)
+            return self._page(request, board, now, form, status=403, failed=failed, reason_wrong=asked)
         if isinstance(error, FindingsError):
             said = chained([finding.message for finding in error.findings])
             return self._page(request, board, now, form, status=422, failed=said)
@@ -185,7 +185,7 @@ class _Handlers:
         state = board.state
         if row.spec.sensitive:
             form = replace(form, value="")
-        context: dict[str, Any] = {"wrong": "", "moved": None, "failed": "", "reason_missing": False, **said}
+        context: dict[str, Any] = {"wrong": "", "moved": None, "failed": "", "reason_wrong": "", **said}
         return page(
             request,
             self._parts,

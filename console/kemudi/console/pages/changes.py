@@ -14,7 +14,7 @@ from kemudi.console.pages.frame import fields, language_of, page, see_other
 from kemudi.console.pages.preview import diff_lines
 from kemudi.console.parts import Parts
 from kemudi.console.problems import ProblemError, from_error
-from kemudi.console.waiting import has_approved, is_mine, touches
+from kemudi.console.waiting import Waiting, has_approved, is_mine, touches
 from kemudi.repo.plan_text import as_text
 from kemudi.repo.proposal_model import Proposal
 from kemudi.schema.errors import KemudiError
@@ -76,7 +76,7 @@ class _Handlers:
         show = wanted if wanted in SHOWN else "waiting"
         self._parts.pusher.look()
         found = [each for each in self._parts.waiting.shown(caller, board) if touches(each, env)]
-        allowed = {each.id: self._allowed(caller, board, each) for each in found}
+        allowed = {each.id: allowed_to(caller, board, self._parts.waiting, each) for each in found}
         cuts = {
             "waiting": [each for each in found if allowed[each.id].waits],
             "mine": [each for each in found if allowed[each.id].mine],
@@ -93,6 +93,7 @@ class _Handlers:
             show=show,
             proposals=cuts[show],
             counts=counts,
+            done=request.query_params.get("done", ""),
         )
 
     @needs("viewer")
@@ -145,7 +146,7 @@ class _Handlers:
             return self._page(request, caller, env, name, status=known.status, failed=said, comment=comment)
         self._parts.note(request, action, "done", env=env, detail=f"{name} at {tip[:12]}")
         stays = action in {"approve", "ask-for-changes"}
-        return see_other(f"/e/{env}/changes/{name}" if stays else f"/e/{env}/changes?show=all")
+        return see_other(f"/e/{env}/changes/{name}" if stays else f"/e/{env}/changes?show=all&done={action}")
 
     def _page(
         self,
@@ -175,23 +176,24 @@ class _Handlers:
             changes=changes,
             lines=diff_lines(found.diff),
             text=as_text(found.plan),
-            allowed=self._allowed(caller, board, found),
+            allowed=allowed_to(caller, board, self._parts.waiting, found),
             restart=sorted({each.key for each in changes if each.requires_restart}),
             failed=failed,
             comment=comment,
         )
 
-    def _allowed(self, caller: Caller, board: Board, found: Proposal) -> Allowed:
-        waiting = self._parts.waiting
-        mine, approved = is_mine(caller, found), has_approved(caller, found)
-        editor, approver = (waiting.may(caller, board, found, role) for role in ("editor", "approver"))
-        other = not mine or found.needs.own_allowed
-        return Allowed(
-            approve=approver and other and not approved and found.state in {"waiting", "changes"},
-            merge=editor and found.state == "ready",
-            withdraw=(mine and editor) or approver,
-            mine=mine,
-            approved=approved,
-            approver=approver,
-            ask=approver and other and found.state in {"waiting", "ready", "changes", "refused"},
-        )
+
+def allowed_to(caller: Caller, board: Board, waiting: Waiting, found: Proposal) -> Allowed:
+    """What somebody may do with a proposal now."""
+    mine, approved = is_mine(caller, found), has_approved(caller, found)
+    editor, approver = (waiting.may(caller, board, found, role) for role in ("editor", "approver"))
+    other = not mine or found.needs.own_allowed
+    return Allowed(
+        approve=approver and other and not approved and found.state in {"waiting", "changes"},
+        merge=editor and found.state == "ready",
+        withdraw=(mine and editor) or approver,
+        mine=mine,
+        approved=approved,
+        approver=approver,
+        ask=approver and other and found.state in {"waiting", "ready", "changes", "refused"},
+    )

@@ -13,8 +13,10 @@ from kemudi.console.access.gate import GatedRoute, Signed, needs
 from kemudi.console.access.people import Caller
 from kemudi.console.board import Board
 from kemudi.console.catalogue import Filter, select, visible
+from kemudi.console.pages.changes import allowed_to
 from kemudi.console.pages.frame import page
 from kemudi.console.parts import Parts
+from kemudi.console.waiting import touches
 from kemudi.repo.history import Entry
 from kemudi.schema.errors import KemudiError
 
@@ -70,6 +72,7 @@ def routes(parts: Parts) -> APIRouter:
         rows = visible(parts.environment(board, caller, env), caller)
         entries, cut = _entries(parts, board, caller, env)
         categories = Counter(row.category for row in rows)
+        waiting = [each for each in parts.waiting.shown(caller, board) if touches(each, env)]
         return page(
             request,
             parts,
@@ -83,6 +86,8 @@ def routes(parts: Parts) -> APIRouter:
             attention=select(rows, Filter(state="attention", sort="state")),
             changes=by_commit(entries, cut)[:LAST],
             listed=LISTED,
+            open=len(waiting),
+            waits=sum(allowed_to(caller, board, parts.waiting, each).waits for each in waiting),
             spark=spark(entries, datetime.now(UTC)),
         )
 

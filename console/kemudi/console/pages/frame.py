@@ -25,6 +25,16 @@ from kemudi.repo.proposal_model import Proposal
 
 THEME_COOKIE: Final = "kemudi_theme"
 THEMES: Final = ("auto", "light", "dark")
+# Where a form is sent to, and the page beside it that shows what came of it.
+_SHOWN_BY: Final = {
+    "approve": "",
+    "request": "",
+    "merge": "",
+    "withdraw": "",
+    "pause": "/switches",
+    "resume": "/switches",
+    "go-on": "/stop",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,10 @@ def page(
     bare = fragment_only(request.headers)
     # The name of the layout is ours; a fragment has none around it.
     text = environment.get_template(template).render(
-        frame=frame, layout="bare.html" if bare else "base.html", **context
+        frame=frame,
+        request_posted=request.method == "POST",
+        layout="bare.html" if bare else "base.html",
+        **context,
     )
     return HTMLResponse(
         text, status_code=status, headers={"Vary": "Cookie, Accept-Language, X-Kemudi-Fragment"}
@@ -163,8 +176,11 @@ def _theme(request: Request) -> str:
 
 
 def here_of(request: Request) -> str:
-    """The address of this page on this host, to come back to."""
+    """The address of this page on this host, to come back to; of the page that shows it, for what a form is sent to."""
     query = f"?{request.url.query}" if request.url.query else ""
+    path, _, last = request.url.path.rpartition("/")
+    if request.method == "POST" and last in _SHOWN_BY:
+        return f"{path}{_SHOWN_BY[last]}"
     return request.url.path + query
 
 

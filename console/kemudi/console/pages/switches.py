@@ -1,5 +1,6 @@
 """Switches, and pausing what is published (console.md 6.7)."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -36,7 +37,7 @@ def routes(parts: Parts) -> APIRouter:
         sent = fields(await request.form())
         wrong = _wrong(request, parts, env, sent)
         if wrong:
-            return await run_in_threadpool(_page, request, parts, caller, env, wrong=wrong)
+            return await run_in_threadpool(_page, request, parts, caller, env, wrong=wrong, sent=sent)
         until = datetime.now(UTC) + timedelta(minutes=int(sent["minutes"]))
         await run_in_threadpool(pause, parts, request, env, sent["reason"], until)
         return see_other(f"/e/{env}/switches#publishing")
@@ -51,7 +52,15 @@ def routes(parts: Parts) -> APIRouter:
     return router
 
 
-def _page(request: Request, parts: Parts, caller: Caller, env: str, *, wrong: str = "") -> HTMLResponse:
+def _page(
+    request: Request,
+    parts: Parts,
+    caller: Caller,
+    env: str,
+    *,
+    wrong: str = "",
+    sent: Mapping[str, str] | None = None,
+) -> HTMLResponse:
     board = parts.board
     rows = visible(parts.environment(board, caller, env), caller)
     shown = [row for row in rows if row.spec.type == "boolean" and not row.spec.sensitive]
@@ -72,6 +81,7 @@ def _page(request: Request, parts: Parts, caller: Caller, env: str, *, wrong: st
         origins=parts.origins(board, env),
         may_pause=caller.may("approver", env),
         pause_wrong=wrong,
+        pause_sent={"reason": "", "minutes": "60", **(sent or {})},
         stoppable=frozenset(row.key for row in shown if may_stop(row)),
     )
 

@@ -97,12 +97,19 @@ async function preview(form) {
   if (!now || !form.isConnected || String(new URLSearchParams(new FormData(form))) !== withoutAction(body)) return;
   for (const part of form.querySelectorAll("[data-part]")) {
     const fresh = now.querySelector(`[data-part="${part.dataset.part}"]`);
-    if (fresh && !part.contains(document.activeElement)) part.replaceWith(document.adoptNode(fresh));
+    if (!fresh) continue;
+    const at = focusable(part).indexOf(document.activeElement);
+    part.replaceWith(document.adoptNode(fresh));
+    if (at >= 0) focusable(fresh)[at]?.focus();
   }
   const secret = form.querySelector("input[type=password]");
   const kept = form.elements.namedItem("kept");
   if (secret) secret.required = !kept;
   if (secret && kept) secret.value = ""; // it is sealed now: what was previewed is what is saved
+}
+
+function focusable(part) {
+  return [...part.querySelectorAll("a, button, summary, [tabindex]")];
 }
 
 function withoutAction(body) {
@@ -114,8 +121,10 @@ function withoutAction(body) {
 dialog?.addEventListener("input", (event) => {
   const form = event.target.closest("[data-change]");
   if (!form) return;
-  // What was previewed is no longer what would be saved.
-  for (const each of form.querySelectorAll("[data-save]")) each.disabled = true;
+  if (event.target.name !== "reason") {
+    // What was previewed is no longer what would be saved.
+    for (const each of form.querySelectorAll("[data-save]")) each.disabled = true;
+  }
   clearTimeout(previewTimer);
   if (event.target.type !== "password") previewTimer = setTimeout(() => preview(form), 250);
 });
@@ -188,7 +197,8 @@ function notice(name) {
 }
 
 async function refreshParts(names) {
-  const answer = await fetched(location.href, { headers: { "X-Kemudi-Fragment": "" } });
+  // What a form brought here has no address of its own to be asked for again.
+  const answer = await fetched(document.body.dataset.here ?? location.href, { headers: { "X-Kemudi-Fragment": "" } });
   if (answer.status === 404) notice("[data-gone]");
   if (answer.status >= 500) throw new Error(answer.statusText);
   if (!answer.ok) return;
