@@ -1,6 +1,7 @@
 """Redis, the remote of git and the daemon away, each alone and all at once: said on every page, and no write is lost.
 
-All of them are real: a Redis and a daemon that are killed, a bare repository that is moved or takes nothing.
+And what acts past git: a kill switch with the remote away, and one that ends by itself. All parts are real: a Redis and
+a daemon that are killed, a bare repository that is moved or takes nothing.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from kemudi.console.app import make_api
+from kemudi.schema.errors import UsageError
 from kemudi.store.sealing import KeysetBundle
 from kemudi.store.signing import SigningKey
 
@@ -141,6 +144,71 @@ def test_what_is_away_is_said_on_every_page_and_a_save_is_not_lost(
     words = {*SAID.values(), "Not known now"}
     until(lambda: not any(word in browser.get("/e/dev/").text for word in words), "a page without a warning")
     assert site.repo.git("rev-list", "--count", f"{revision}^..main") == "1"
+
+
+STOP = "/e/dev/settings/SYNC_PAUSED/stop"
+OVERRIDDEN = "SYNC_PAUSED is overridden in dev."
+
+
+def test_a_kill_switch_and_a_save_with_the_remote_away(world: World, until: Callable[..., None]) -> None:
+    """Both take effect at once; the save is pushed later, the switch never is, and at its end git is served again."""
+    browser, site = world.site.sign_in(), world.site
+    browser.http.timeout = 60
+    world.lose("remote")
+    saved = browser.form("/e/dev/settings/SYNC_TIMEOUT/change", value="906", reason="Slow", action="commit")
+    revision = site.repo.head
+    thrown = browser.form(STOP, reason="Overload", minutes="60")
+    assert (saved.status_code, thrown.status_code) == (303, 303)
+    until(lambda: world.row("SYNC_PAUSED").served is True, "the switch in Redis", timeout=60)
+    until(lambda: world.row("SYNC_TIMEOUT").served == 906, "the saved value in Redis", timeout=60)
+    assert (world.row("SYNC_PAUSED").state, world.row("SYNC_PAUSED").value) == ("override", False)
+    page = browser.get("/e/dev/").text
+    assert (OVERRIDDEN in page, SAID["remote"] in page) == (True, True)
+    assert site.repo.head == revision
+    world.bring_back("remote")
+    until(lambda: world.pushed() == revision, "the push", timeout=60)
+    assert world.row("SYNC_PAUSED").state == "override"
+    assert browser.form("/e/dev/settings/SYNC_PAUSED/go-on", reason="Over").status_code == 303
+    until(lambda: world.row("SYNC_PAUSED").served is False, "git's position in Redis", timeout=60)
+    assert world.row("SYNC_TIMEOUT").served == 906
+    found = browser.get("/e/dev/audit/export?format=json").json()
+    assert {"override-set", "override-ended"} <= {
+        each["action"] for each in found if each["source"] == "daemon"
+    }
+
+
+def test_an_override_is_seen_to_end_by_itself(world: World, until: Callable[..., None]) -> None:
+    """Open pages are told that the row looks different; banner and badge are gone, and the audit log says why."""
+    browser, site = world.site.sign_in(), world.site
+    browser.http.timeout = 60
+    assert browser.form(STOP, reason="Overload", minutes="15").status_code == 303
+    until(lambda: OVERRIDDEN in browser.get("/e/dev/switches").text, "the banner", timeout=60)
+    told: list[str] = []
+    with browser.http.stream("GET", "/api/v1/events", timeout=60) as events:
+        until(lambda: _ends_soon(site), "the daemon's consent")
+        for line in events.iter_lines():
+            told.append(line)
+            if "SYNC_PAUSED" in line and world.row("SYNC_PAUSED").state == "live":
+                break
+    assert world.row("SYNC_PAUSED").served is False
+    for path in ("/e/dev/", "/e/dev/switches", "/e/dev/settings/SYNC_PAUSED"):
+        assert OVERRIDDEN not in browser.get(path).text
+    found = browser.get("/e/dev/audit/export?format=json&key=SYNC_PAUSED").json()
+    assert "override-expired" in {each["action"] for each in found if each["source"] == "daemon"}
+    assert "override ended by itself" in browser.get("/e/dev/audit?key=SYNC_PAUSED").text
+
+
+def _ends_soon(site: Any) -> bool:
+    """The same override once more, with another end: nobody waits a quarter of an hour here."""
+    end = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    words = {"reason": "Overload", "author": "Author <author@example.org>", "until": end}
+    try:
+        site.parts.daemon.ask(
+            "PUT", "/overrides", {"env": "dev", "key": "SYNC_PAUSED", "value": True, **words}
+        )
+    except UsageError:  # on a slow machine that end is past already when the daemon looks
+        return False
+    return True
 
 
 def _pages(site: Any) -> list[str]:
