@@ -29,7 +29,7 @@ from kemudi.schema.secret import Secret
 
 STORES = [
     "ladybug",
-    pytest.param("neo4j", marks=[pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]),
+    pytest.param("neo4j", marks=pytest.mark.neo4j),
 ]
 FEW = settings(
     max_examples=20,
@@ -469,7 +469,6 @@ def test_a_query_ends_at_its_time_limit(store: GraphStore) -> None:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_neo4j_runs_nothing_after_a_time_limit(neo4j_session: Any) -> None:
     """The server's list of transactions is empty but for the one that asks."""
     store = Neo4jStore(neo4j_session.uri, neo4j_session.user, Secret(neo4j_session.password), texts)
@@ -484,7 +483,6 @@ def test_neo4j_runs_nothing_after_a_time_limit(neo4j_session: Any) -> None:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_the_routing_scheme_answers_alike(neo4j_session: Any) -> None:
     """`neo4j://` asks the server for its members first; with one it reads, writes and ends queries as bolt does."""
     uri = neo4j_session.uri.replace("bolt://", "neo4j://")
@@ -503,7 +501,6 @@ def test_the_routing_scheme_answers_alike(neo4j_session: Any) -> None:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_a_wrong_password_is_refused_and_an_empty_port_is_unavailable(neo4j_session: Any) -> None:
     """The first is for a person, the second for later."""
     for uri, error in (

@@ -175,6 +175,14 @@ def neo4j_server(neo4j_session: Neo4jServer) -> Neo4jServer:
     return neo4j_session
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what is marked `neo4j` in one worker: it shares the one server."""
+    for item in items:
+        if item.get_closest_marker("neo4j") is not None:
+            item.add_marker(pytest.mark.xdist_group("neo4j"))
+
+
 def pytest_report_header() -> str:
     """Say which Neo4j the run uses."""
     return f"neo4j: {missing() or f'{VERSION}, in process, from {jars_folder()}'}"

@@ -19,7 +19,6 @@ EXAMPLE = Path(__file__).parents[3] / "config-repo"
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_the_graph_service_logs_in_with_its_own_keyset(
     neo4j_server: Any, repo: Any, settings: Any, locals_: Any, redis_url: str, kit: Any, tmp_path: Path
 ) -> None:

@@ -78,7 +78,6 @@ def dask_with(settings: Any, tmp_path: Path) -> Iterator[Callable[[str], Dask]]:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.timeout(240)
 def test_a_worker_killed_in_the_middle_costs_nothing_but_time(
     settings: Any, dask_with: Any, neo4j_server: Any, source: Any, until: Any

@@ -18,7 +18,7 @@ from kemudi.graph.settings import CONTRACTS
 from kemudi.graph.stores.neo4j import Neo4jStore
 from kemudi.schema.secret import Secret
 
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
+pytestmark = pytest.mark.neo4j
 
 LIMIT = 1
 PATIENCE = 12

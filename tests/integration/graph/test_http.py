@@ -273,7 +273,6 @@ def test_a_changed_time_limit_holds_for_the_next_request(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_neo4j_away_is_a_503_until_it_is_back(

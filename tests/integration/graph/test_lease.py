@@ -243,7 +243,6 @@ def test_two_processes_with_one_range_and_one_that_resumes_it(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.parametrize("place", ["neo4j"], indirect=True)
 @pytest.mark.parametrize("where", ["sync.before-batch:stop@2", "graph.before-commit:stop@4"])
 def test_a_frozen_holder_that_wakes_up_writes_nothing(
@@ -277,7 +276,6 @@ def is_stopped(pid: int) -> bool:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.parametrize("place", ["neo4j"], indirect=True)
 def test_two_processes_at_once_and_the_one_that_is_left(
     place: Any, store: GraphStore, source: Any, until: Any

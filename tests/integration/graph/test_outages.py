@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,28 +33,6 @@ def background() -> Iterator[Callable[[SyncRunner, threading.Event], threading.T
         thread.join(30)
 
 
-def hidden(path: Path) -> Path:
-    return path.with_name(f"{path.name}.away")
-
-
-def registry_file(source: Any) -> Path:
-    return Path(source.dsn.removeprefix("sqlite:///"))
-
-
-def take_registry_away(source: Any) -> None:
-    """Its connections too: an open one would go on reading the moved file."""
-    path = registry_file(source)
-    path.rename(hidden(path))
-    path.mkdir()  # in the way, so that SQLite cannot make an empty one
-    source.registry.engine.dispose()
-
-
-def bring_registry_back(source: Any) -> None:
-    path = registry_file(source)
-    path.rmdir()
-    hidden(path).rename(path)
-
-
 def test_a_registry_that_comes_back_in_time_is_waited_for(
     store: GraphStore, config: InMemoryClient, source: Any, until: Any, background: Any
 ) -> None:
@@ -67,11 +44,10 @@ def test_a_registry_that_comes_back_in_time_is_waited_for(
     until(lambda: runner.status.batches >= 3)
     config.publish(SYNC_PAUSED=True)
     until(lambda: runner.status.state == "paused")
-    take_registry_away(rows)
-    config.publish(SYNC_PAUSED=False)
-    until(lambda: "registry" in (runner.status.error or ""))
-    assert runner.status.state == "running"
-    bring_registry_back(rows)
+    with rows.away():
+        config.publish(SYNC_PAUSED=False)
+        until(lambda: "registry" in (runner.status.error or ""))
+        assert runner.status.state == "running"
     until(lambda: runner.status.state == "done", 60)
     assert runner.status.error is None
     assert runner.status.rows_done == 3_000
@@ -90,15 +66,14 @@ def test_a_registry_that_stays_away_ends_the_run_behind_its_checkpoint(
     config.publish(SYNC_PAUSED=True)
     until(lambda: runner.status.state == "paused")
     before = runner.status.rows_done
-    take_registry_away(rows)
-    config.publish(SYNC_PAUSED=False)
-    thread.join(30)
-    assert runner.status.state == "failed"
+    with rows.away():
+        config.publish(SYNC_PAUSED=False)
+        thread.join(30)
+        assert runner.status.state == "failed"
     assert rows.dsn not in runner.status.error  # an address may hold a password
     done = runner.status.rows_done
     assert done - before in {0, 20}
     assert runner.status.checkpoint == done
-    bring_registry_back(rows)
     again = runner.run()
     assert (again.state, again.rows_done) == ("done", 1_000 - done)
     assert verify(rows.registry, store)["equal"]
@@ -113,7 +88,6 @@ def neo4j_store(neo4j_server: Any) -> Iterator[Neo4jStore]:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_neo4j_killed_in_the_middle_of_a_run_and_started_again(
@@ -136,7 +110,6 @@ def test_neo4j_killed_in_the_middle_of_a_run_and_started_again(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_neo4j_that_stays_away_ends_the_run_and_the_next_one_goes_on(

@@ -33,7 +33,6 @@ def operators(plan: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_no_query_of_a_request_or_a_batch_scans(neo4j_server: Any) -> None:
     """By EXPLAIN of every query file, on a graph with its constraints."""
     store = Neo4jStore(neo4j_server.uri, neo4j_server.user, Secret(neo4j_server.password))

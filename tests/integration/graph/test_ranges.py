@@ -81,11 +81,8 @@ class Watched:
         return getattr(self._store, name)
 
 
-NEO4J = [pytest.param("neo4j", marks=[pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")])]
-"""Where more than one range can write at once."""
-
-
-@pytest.mark.parametrize("place", NEO4J, indirect=True)
+@pytest.mark.neo4j
+@pytest.mark.parametrize("place", ["neo4j"], indirect=True)
 def test_four_ranges_on_the_same_students_and_hub_classes(store: GraphStore, source: Any) -> None:
     """Every batch is taken at its first try: with no attempts left a deadlock would end the run."""
     rows = source(50)
@@ -100,7 +97,8 @@ def test_four_ranges_on_the_same_students_and_hub_classes(store: GraphStore, sou
     assert verify(rows.registry, store)["equal"]
 
 
-@pytest.mark.parametrize("place", NEO4J, indirect=True)
+@pytest.mark.neo4j
+@pytest.mark.parametrize("place", ["neo4j"], indirect=True)
 def test_parallelism_is_read_between_batches(store: GraphStore, source: Any) -> None:
     """Raised in the middle of a run more ranges begin; lowered, they rest and go on when it is their turn."""
     rows = source(2_000)

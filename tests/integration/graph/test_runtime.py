@@ -191,7 +191,6 @@ def test_a_taken_port_and_a_taken_file_are_named(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_a_new_address_is_tried_before_it_is_accepted(
     started: Any, settings: Any, neo4j_server: Any, until: Any
 ) -> None:
@@ -215,7 +214,6 @@ def test_a_new_address_is_tried_before_it_is_accepted(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_an_accepted_address_holds_after_a_restart_and_is_reported_until_then(
     started: Any, settings: Any, neo4j_server: Any, until: Any
 ) -> None:
@@ -236,7 +234,6 @@ def test_an_accepted_address_holds_after_a_restart_and_is_reported_until_then(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_the_service_starts_before_neo4j_does(
     started: Any, settings: Any, neo4j_server: Any, source: Any, until: Any
 ) -> None:
@@ -255,7 +252,6 @@ def test_the_service_starts_before_neo4j_does(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_one_sync_in_a_process_of_its_own(settings: Any, neo4j_server: Any, source: Any) -> None:
     """`run_sync_once`: progress while it runs, the last status at the end."""
     settings.publish(
@@ -276,7 +272,6 @@ def test_one_sync_in_a_process_of_its_own(settings: Any, neo4j_server: Any, sour
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 def test_the_command_line_reads_a_registry_with_names_of_its_own(
     settings: Any, neo4j_server: Any, source: Any, tmp_path: Path
 ) -> None:
@@ -319,7 +314,6 @@ def test_the_command_line_reads_a_registry_with_names_of_its_own(
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("neo4j")
 @pytest.mark.timeout(240)
 def test_a_second_sync_run_names_the_first_and_ends(
     settings: Any, neo4j_server: Any, source: Any, until: Callable[..., Any]

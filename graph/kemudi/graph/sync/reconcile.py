@@ -7,14 +7,10 @@ from typing import Final
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
 from kemudi.graph.sync.ahead import Ahead
-
-Pair = tuple[str, str]
-"""Student and class."""
+from kemudi.graph.sync.pairs import Pair, pairs_of, students_with_classes
 
 _STUDENTS: Final = 1_000
 """Of the registry in a range. The graph may have as many again that the registry has not; then the range ends there."""
-
-_END: Final = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +52,10 @@ def unequal(registry: Ahead[str, Wanted], store: GraphStore, after: str) -> Uneq
     if wanted.until is not None:
         registry.expect(wanted.until)
     limit = 2 * _STUDENTS
-    bounds = {"after": after, "until": wanted.until if wanted.until is not None else _END, "limit": limit}
-    records = store.read("classes_by_student", bounds)
+    records = students_with_classes(store, after, wanted.until, limit)
     pairs, until = wanted.pairs, wanted.until
     if len(records) == limit:
         last = records[-1]["nim"]
         pairs, until = frozenset(pair for pair in pairs if pair[0] <= last), last
-    found = frozenset((record["nim"], kode) for record in records for kode in record["kodes"])
+    found = frozenset(pairs_of(records))
     return Unequal(pairs - found, found - pairs, until)

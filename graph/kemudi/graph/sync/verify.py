@@ -14,18 +14,14 @@ import orjson
 
 from kemudi.graph.registry import Registry
 from kemudi.graph.stores.base import GraphStore
+from kemudi.graph.sync.pairs import Pair, pairs_of, students_with_classes
 
 _STUDENTS_A_RANGE: Final = 1_000
 _CLASSES_A_RANGE: Final = 5_000
-_END: Final = "\U0010ffff"
 _NAMED: Final = 100
 
 Difference = dict[str, str]
 """Its `kind`, and the `nim` or the `kode` of a node or both of a pair."""
-
-
-Pair = tuple[str, str]
-"""Student and class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +115,7 @@ def compare_students(registry: Registry, store: GraphStore, after: str) -> Compa
     """Compare at most some thousand students behind a nim, with their pairs. Raises as `verify`."""
     nodes, until = _nodes("students", "nim", registry.students_until, store, after, _STUDENTS_A_RANGE)
     names, wanted = registry.students_named(after, until), registry.edges(after, until)
-    bounds = {"after": after, "until": until if until is not None else _END, "limit": _STUDENTS_A_RANGE}
-    records = store.read("classes_by_student", bounds)
-    found = [(record["nim"], kode) for record in records for kode in record["kodes"]]
+    found = pairs_of(students_with_classes(store, after, until, _STUDENTS_A_RANGE))
     sides = Side.of(names, wanted), Side.of(nodes, found)
     if sides[0] == sides[1]:
         return Compared("students", after, until, *sides, ())
