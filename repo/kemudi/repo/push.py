@@ -25,7 +25,8 @@ PushState = Literal["pushed", "moved", "rejected", "unreachable", "no-remote"]
 
 _ADVICE: Final[dict[PushState, str]] = {
     "pushed": "",
-    "moved": sentence("Somebody pushed first. `git pull --rebase` brings both together; then push again."),
+    # A merge: what a daemon beside this clone has served already must stay part of the history.
+    "moved": sentence("Somebody pushed first. `git pull --no-rebase` brings both together; then push again."),
     "rejected": sentence(
         "The branch is protected there. Push a branch of its own and propose it: `kemudi set … --propose`."
     ),

@@ -68,10 +68,11 @@ def test_both_sides_have_commits(site, tmp_path, until):
     until(lambda: [each for each in site.parts.pusher.pending if each.last is not None], "a refused push")
     page = browser.get("/e/dev/settings").text
     assert "not pushed to the remote yet: main" in page
-    assert "git pull --rebase" in page
+    assert "git pull --no-rebase" in page
     assert site.repo.head == mine
     # By its path: the console may be fetching, too, and both would write down where `origin` is.
-    site.repo.git("pull", "-q", "--rebase", str(tmp_path / "remote.git"), "main")
+    site.repo.git("pull", "-q", "--no-rebase", "--no-edit", str(tmp_path / "remote.git"), "main")
+    assert mine in site.repo.git("rev-list", "HEAD").split()  # a daemon may have served it
     site.parts.pusher.exchange()
     until(lambda: not site.parts.pusher.pending, "the push", timeout=60)
     assert site.repo.git("ls-remote", "origin", "main").split()[0] == site.repo.head

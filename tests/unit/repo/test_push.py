@@ -42,7 +42,7 @@ def test_a_remote_that_moved_is_told_and_never_overwritten(
     mine = sandbox.commit({"base/sync.yaml": "A: 2\n"}, "second")
     result = push(sandbox.root, "main")
     assert (result.state, result.revision) == ("moved", mine)
-    assert "git pull --rebase" in result.advice
+    assert "git pull --no-rebase" in result.advice
     assert sandbox.git("--git-dir", str(remote), "rev-parse", "main") == theirs
     assert sandbox.git("rev-parse", "main") == mine
     assert unpushed(sandbox.root, "main").commits == 1
