@@ -259,6 +259,7 @@ async function pump() {
 function pulse(live) {
   const pill = document.getElementById("pulse");
   if (!pill) return;
+  document.body.toggleAttribute("data-lost", !live); // what is on the page may be old: it is dimmed
   const said = live ? document.body.dataset.live : document.body.dataset.reconnecting;
   pill.hidden = false;
   if (pill.textContent !== said) pill.textContent = said;
