@@ -114,6 +114,18 @@ def test_where_approval_is_needed_the_ticks_become_one_proposal(site):
     assert "Propose a second change" in again.text
 
 
+def test_ticks_can_be_proposed_where_saving_is_allowed(site):
+    """Who wants somebody to look first proposes; without a policy it can then be put into effect at once."""
+    browser, before = site.sign_in(), site.repo.head
+    page = ticked(browser, ["SYNC_TIMEOUT", "CACHE_TTL"]).text
+    assert 'value="propose"' in page
+    assert 'value="commit"' in page
+    made = ticked(browser, ["SYNC_TIMEOUT", "CACHE_TTL"], "propose", page)
+    assert site.repo.head == before
+    assert "+SYNC_TIMEOUT: 3600" in browser.get(made.headers["location"]).text
+    assert "Propose a second change" in ticked(browser, ["SYNC_TIMEOUT"], "propose", page).text
+
+
 def test_a_required_reason_is_asked_for(site):
     """Without it nothing is saved, and the field says so."""
     site.repo.policies({"rule": "reason", "minimum": 5})
