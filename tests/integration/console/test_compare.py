@@ -123,6 +123,7 @@ def test_ticks_can_be_proposed_where_saving_is_allowed(site):
     made = ticked(browser, ["SYNC_TIMEOUT", "CACHE_TTL"], "propose", page)
     assert site.repo.head == before
     assert "+SYNC_TIMEOUT: 3600" in browser.get(made.headers["location"]).text
+    page = ticked(browser, ["SYNC_TIMEOUT"]).text
     assert "Propose a second change" in ticked(browser, ["SYNC_TIMEOUT"], "propose", page).text
 
 
