@@ -1,12 +1,12 @@
 """Many settings in one document: `KEY: value`, `layer: {KEY: value}`, or the lines of a `.env` file."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from kemudi.repo.importing.found import Left
 from kemudi.repo.importing.plain_sources import dotenv
+from kemudi.repo.plain_json import read_json
 from kemudi.schema.documents import JSON, Document, read_document
 from kemudi.schema.errors import FindingsError, UsageError
 from kemudi.schema.sentences import sentence
@@ -96,18 +96,6 @@ def read_env(text: str, name: str) -> tuple[tuple[Given, ...], tuple[Left, ...]]
 def _as_json(data: bytes) -> JSON:
     """What it says as JSON; None when it is none, or says a name twice, so that it is read as YAML, with places."""
     try:
-        found: JSON = json.loads(data, object_pairs_hook=_unique, parse_constant=_refused)
+        return read_json(data)
     except (ValueError, RecursionError):
         return None
-    return found
-
-
-def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _refused(name: str) -> JSON:
-    raise ValueError(f"{name} is no JSON")

@@ -260,6 +260,26 @@ GRAPH_ROUTES = tuple(
 )
 
 
+def _client_environment(redis_url: str, keys: Any, state: Path) -> dict[str, str]:
+    """What the graph service is started with."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")} | {
+        "KEMUDI_ENV": "dev",
+        "KEMUDI_REDIS_URL": redis_url,
+        "KEMUDI_VERIFY_KEY": str(keys.verify_key),
+        "KEMUDI_KEYSET": str(keys.service_keyset(["graph"])),
+        "KEMUDI_STATE_DIR": str(state),
+    }
+
+
+def _tracebacks(client: dict[str, str]) -> str:
+    """What a client of the settings writes that fails in many ways."""
+    argv = [sys.executable, "-c", TRACEBACKS]
+    traced = subprocess.run(argv, env=client, capture_output=True, text=True, check=False, timeout=60)
+    assert traced.returncode == 0, traced.stderr
+    assert traced.stderr.count("Traceback") >= 10
+    return traced.stdout + traced.stderr
+
+
 @pytest.fixture
 def estate(
     start_server: Any, repo: Any, settings: Any, daemons: Any, kit: Any, tmp_path: Path
@@ -276,46 +296,22 @@ def estate(
     write_recipients(repo.path, keys.recipient)
     reseal(repo.path, "NEO4J_PASSWORD", CANARY)
     repo.commit()
-    told = replace(
-        settings,
-        redis_url=server.url(),
-        identity=keys.identity,
-        signing_key=keys.signing_key,
-        keyset=keys.keyset,
-        environments=("dev",),
-        mode="commit",
-    )
+    own = {name: getattr(keys, name) for name in ("identity", "signing_key", "keyset")}
+    told = replace(settings, redis_url=server.url(), environments=("dev",), mode="commit", **own)
     daemon = daemons(told).start().ready()
     kit.eventually(lambda: daemon.reason() == "Applied")
-    client = {name: value for name, value in os.environ.items() if not name.startswith("KEMUDI_")} | {
-        "KEMUDI_ENV": "dev",
-        "KEMUDI_REDIS_URL": server.url(),
-        "KEMUDI_VERIFY_KEY": str(keys.verify_key),
-        "KEMUDI_KEYSET": str(keys.service_keyset(["graph"])),
-        "KEMUDI_STATE_DIR": str(tmp_path / "state" / "client"),
-    }
+    client = _client_environment(server.url(), keys, tmp_path / "state" / "client")
     port = free_port()
     argv = [sys.executable, "-m", "kemudi.cli", "graph", "serve", "--port", str(port)]
     with (tmp_path / "graph.log").open("wb") as log:
-        graph = subprocess.Popen(
-            [*argv, "--ladybug", str(tmp_path / "state" / "graph.lbug")], env=client, stdout=log, stderr=log
-        )
+        argv += ["--ladybug", str(tmp_path / "state" / "graph.lbug")]
+        graph = subprocess.Popen(argv, env=client, stdout=log, stderr=log)
     base = f"http://127.0.0.1:{port}"
     pids = [graph.pid, daemon.process.pid, server.process.pid]
     made = Estate(server, repo.path, tmp_path, daemon, base, pids, monitor, channels)
     try:
         kit.eventually(lambda: b"alive" in made._answer(base, "GET", "/healthz", None) or True, 30)
-        traced = subprocess.run(
-            [sys.executable, "-c", TRACEBACKS],
-            env=client,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert traced.returncode == 0, traced.stderr
-        assert traced.stderr.count("Traceback") >= 10
-        made.traces.append(traced.stdout + traced.stderr)
+        made.traces.append(_tracebacks(client))
         # The canary is really there: the service's disk copy came from it, and its process has opened it.
         kit.eventually(lambda: any(path.suffix == ".copy" for path in made._files()))
         kit.eventually(lambda: len(daemon.status()["clients"]) >= 1)

@@ -129,16 +129,6 @@ for number, (old, new) in enumerate([("pw-old-otter", "pw-old-heron"), ("pw-old-
     )
 """
 
-PLAINTEXTS = (
-    b"pw-now-zebra",
-    b"pw-old-otter",
-    b"pw-old-heron",
-    b"pw-old-lynx",
-    b"pw-old-viper",
-    b"correct-horse-battery",
-    b"django-insecure-q2w8e4r6t1y3u5",
-)
-
 
 @dataclass(frozen=True)
 class Project:

@@ -44,25 +44,9 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def hostile(tmp_path: Path) -> tuple[Path, Path]:
-    """A repository full of traps, and the file that each of them would write."""
-    root, canary = tmp_path / "hostile", tmp_path / "canary"
-    (root / "base").mkdir(parents=True)
-    (root / "kemudi.yaml").write_text("format: 1\n")
-    (root / "base/sync.yaml").write_text("A: 1\n")
-    _git(root, "init", "--quiet", "--initial-branch=main")
-    _git(root, "add", "--all")
-    _git(root, "commit", "--quiet", "-m", "first")
-    trap = tmp_path / "trap"
-    trap.write_text(f'#!/bin/sh\necho "$0 $*" >> {canary}\ncat\n')
-    trap.chmod(0o755)
-    hooks = root / ".git/hooks"
-    hooks.mkdir(exist_ok=True)
-    for name in HOOKS:
-        (hooks / name).write_text(trap.read_text())
-        (hooks / name).chmod(0o755)
-    config = f"""
+def _traps(trap: Path, hooks: Path) -> str:
+    """Every way in which a configuration of git starts a program."""
+    return f"""
 [core]
 \tfsmonitor = {trap}
 \thooksPath = {hooks}
@@ -109,8 +93,28 @@ def hostile(tmp_path: Path) -> tuple[Path, Path]:
 \turl = ext::{trap}
 \tuploadpack = {trap}
 """
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> tuple[Path, Path]:
+    """A repository full of traps, and the file that each of them would write."""
+    root, canary = tmp_path / "hostile", tmp_path / "canary"
+    (root / "base").mkdir(parents=True)
+    (root / "kemudi.yaml").write_text("format: 1\n")
+    (root / "base/sync.yaml").write_text("A: 1\n")
+    _git(root, "init", "--quiet", "--initial-branch=main")
+    _git(root, "add", "--all")
+    _git(root, "commit", "--quiet", "-m", "first")
+    trap = tmp_path / "trap"
+    trap.write_text(f'#!/bin/sh\necho "$0 $*" >> {canary}\ncat\n')
+    trap.chmod(0o755)
+    hooks = root / ".git/hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in HOOKS:
+        (hooks / name).write_text(trap.read_text())
+        (hooks / name).chmod(0o755)
     with (root / ".git/config").open("a") as file:
-        file.write(config)
+        file.write(_traps(trap, hooks))
     (root / ".git/info").mkdir(exist_ok=True)
     (root / ".git/info/attributes").write_text("* filter=evil diff=evil merge=evil\n")
     return root, canary

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from kemudi.repo.importing.found import Found, Gathered, Left
 from kemudi.repo.importing.naming import category_of, is_wanted, key_of
+from kemudi.repo.plain_json import read_json
 from kemudi.schema.documents import JSON, Document, read_document
 from kemudi.schema.errors import FindingsError, UsageError
 
@@ -110,24 +111,13 @@ def _line(document: Document | None, pointer: str) -> str:
 
 def _json(text: str, path: Path) -> dict[str, JSON]:
     try:
-        values = json.loads(text, object_pairs_hook=_unique, parse_constant=_refused)
+        values = read_json(text)
     except (ValueError, RecursionError) as error:
         place = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise UsageError(f"{path}{place} is no JSON that can be read") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path} is no JSON object of settings")
     return values
-
-
-def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _refused(name: str) -> JSON:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _dotenv(text: str, file: str) -> Iterator[tuple[int, str, str, str, bool]]:
