@@ -297,11 +297,13 @@ def _from_others(parts: Parts, board: Board, caller: Caller, said: Iterable[Revi
     if board.state is None or not any(caller.may("admin", env) for env in board.environments):
         return
     seal = read_seal(parts.settings.state)
-    layers = {env: layers_of(board.state, env) for env in board.environments}
+    layers = {env: {*layers_of(board.state, env), DEFAULT_LAYER} for env in board.environments}
+    known = set().union(*layers.values())
     for each in said:
         touched = {layer for layer, _ in each.places}
-        envs = tuple(env for env in board.environments if touched & {*layers[env], DEFAULT_LAYER})
-        if all(caller.may("admin", env) for env in envs or board.environments):
+        envs = tuple(env for env in board.environments if touched & layers[env])
+        reach = envs if touched and touched <= known else tuple(board.environments)
+        if all(caller.may("admin", env) for env in reach):
             yield Line(
                 each.said.at,
                 "other-console",

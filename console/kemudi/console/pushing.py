@@ -194,7 +194,8 @@ class Pusher:
             with self._lock:
                 told = branch in self._pending  # what is not pushed says so itself, and why
             self._behind = "" if told else error.explained
-            self._log.warning("the remote cannot be followed", branch=branch, problem=error.message)
+            if self._behind != before:
+                self._log.warning("the remote cannot be followed", branch=branch, problem=error.message)
         return self._behind != before
 
     def _try(self, branch: str) -> bool:
