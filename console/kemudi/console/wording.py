@@ -36,6 +36,7 @@ def unit_of(unit: str | None, words: Language) -> str:
         "seconds": words.gettext("seconds"),
         "rows": words.gettext("rows"),
         "requests a minute": words.gettext("requests a minute"),
+        "requests/minute": words.gettext("requests/minute"),
         "bytes": words.gettext("bytes"),
         "milliseconds": words.gettext("milliseconds"),
     }

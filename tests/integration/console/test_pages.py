@@ -362,4 +362,9 @@ def test_publishing_is_paused_with_reason_and_end(site):
     assert "Publishing to prod is paused. Enrolment week" in browser.get("/e/prod/settings").text
     assert browser.form("/e/prod/resume").status_code == 303
     assert browser.form("/e/prod/drift").status_code == 200
-    assert browser.form("/e/prod/reconcile", next="https://evil.example").headers["location"] == "/"
+    reloaded = browser.form("/e/prod/reconcile", next="https://evil.example")
+    assert reloaded.headers["location"] == "/e/prod/sync?done=reload"
+    assert "The daemon was asked to look at git" in browser.get(reloaded.headers["location"]).text
+    cleared = browser.form("/e/prod/cache").text
+    assert re.search(r"\d+ settings were read anew; 0 are different\.", cleared)
+    assert 'data-here="/e/prod/sync"' in cleared

@@ -63,6 +63,7 @@ ROUTES: dict[str, Expected] = {
     "POST /e/{env}/drift": Expected("editor"),
     "POST /e/{env}/pause": Expected("approver", 303, STOP),
     "POST /e/{env}/reconcile": Expected("editor", 303),
+    "POST /e/{env}/cache": Expected("admin"),
     "POST /e/{env}/resume": Expected("approver", 303),
     "GET /e/{env}/people": Expected("viewer"),
     "GET /e/{env}/settings": Expected("viewer"),

@@ -34,6 +34,8 @@ _SHOWN_BY: Final = {
     "pause": "/switches",
     "resume": "/switches",
     "go-on": "/stop",
+    "drift": "/sync",
+    "cache": "/sync",
 }
 
 
