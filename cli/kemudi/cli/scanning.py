@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from kemudi.repo.importing.literals import dotted
 from kemudi.schema.errors import UsageError
 
 Kind = Literal["read", "environment", "constant", "argument", "address"]
@@ -187,12 +188,12 @@ class _Visitor(ast.NodeVisitor):
         name = _text(node.slice)
         if name is not None and self._is_client(node.value):
             self._read(node.slice, "read", name)
-        elif name is not None and _dotted(node.value) in ("os.environ", "environ"):
+        elif name is not None and dotted(node.value) in ("os.environ", "environ"):
             self._read(node.slice, "environment", name)
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        called = _dotted(node.func)
+        called = dotted(node.func)
         first = _text(node.args[0]) if node.args else None
         if isinstance(node.func, ast.Attribute) and self._is_client(node.func.value):
             if node.func.attr in _READERS and first is not None:
@@ -309,7 +310,7 @@ def _makes_client(value: ast.expr) -> bool:
     value = value.value if isinstance(value, ast.Await) else value
     if isinstance(value, ast.Name):
         return value.id.lstrip("_") in _NAMES  # handed on: `self._config = config`
-    return isinstance(value, ast.Call) and _dotted(value.func).rpartition(".")[2] in _MAKERS
+    return isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] in _MAKERS
 
 
 def _last(node: ast.expr) -> str:
@@ -346,15 +347,6 @@ def _is_switch(name: str, node: ast.expr) -> bool:
 
 def _text(node: ast.expr) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        left = _dotted(node.value)
-        return f"{left}.{node.attr}" if left else ""
-    return ""
 
 
 def _without_password(text: str) -> str:
