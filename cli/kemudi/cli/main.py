@@ -125,6 +125,7 @@ def main() -> None:
             _reader_left()
         raise
     except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("\nstopped", err=True)  # the cursor may stand behind a question
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
