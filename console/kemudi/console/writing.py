@@ -17,13 +17,12 @@ from kemudi.console.waiting import Waiting, sees
 from kemudi.console.watch import Watch
 from kemudi.repo.change_request import ROLLBACK
 from kemudi.repo.changes import UNSET, ChangeRequest, Edit, Prepared, commit, prepare
-from kemudi.repo.errors import HeadMovedError, PolicyRefusedError
+from kemudi.repo.errors import HeadMovedError
 from kemudi.repo.evidence import ServedLog, evidence_of
 from kemudi.repo.people import Author
 from kemudi.repo.plan_text import as_text
 from kemudi.repo.policy import Approval, PolicyContext, policies_of, strictest
 from kemudi.repo.verdict import refused
-from kemudi.schema import policy_rules
 from kemudi.schema.documents import JSON
 from kemudi.schema.envelope import Envelope
 from kemudi.schema.errors import ConflictError
@@ -187,8 +186,6 @@ class Writer:
                     "approval-required",
                     sentence("this cannot be saved directly here; propose it, for somebody to approve"),
                 )
-            if asked.propose:
-                _check_reason(prepared)
             if asked.propose and not asked.again:
                 self._check_only_one(caller, board, prepared)
             try:
@@ -281,13 +278,6 @@ class Writer:
                 sentence("git cannot be read: %(problem)s", problem=board.git_problem or sentence("not yet")),
             )
         return board.state
-
-
-def _check_reason(prepared: Prepared) -> None:
-    """Raise PolicyRefusedError for a proposal without the reason that is asked for: later it could not be given."""
-    missing = tuple(each for each in refused(prepared.plan) if each.rule == policy_rules.REASON)
-    if missing:
-        raise PolicyRefusedError(missing[0].message, missing)
 
 
 def visible_row(board: Board, caller: Caller, env: str, key: str) -> Row:

@@ -40,6 +40,7 @@ from kemudi.schema.errors import ConflictError, FindingsError, UsageError
 from kemudi.schema.failpoints import failpoint
 from kemudi.schema.findings import Finding
 from kemudi.schema.guard import looks_like
+from kemudi.schema.policy_rules import REASON
 from kemudi.schema.sentences import sentence
 from kemudi.schema.state import ConfigState
 
@@ -71,7 +72,8 @@ class Prepared:
         files: Changed files, relative to the config repo.
         base: The commit that the change stands on.
         branch: The branch that will get it.
-        is_proposal: Whether that branch is one to be reviewed: then policies only say what will be needed.
+        is_proposal: Whether that branch is one to be reviewed: then policies say what will be needed, and ask for the
+            reason.
         message: Of the commit.
         author: Of the commit.
         warnings: What validation says that stops nothing.
@@ -104,8 +106,13 @@ class Prepared:
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
-        """The policies that keep this from being committed; none for a proposal."""
-        return () if self.is_proposal else refused(self.plan)
+        """The policies that keep this from being committed.
+
+        Of a proposal only those about its reason: approvals, time and a smaller change may still come, its message is
+        written now.
+        """
+        found = refused(self.plan)
+        return tuple(each for each in found if each.rule == REASON) if self.is_proposal else found
 
 
 @dataclass(frozen=True, slots=True)

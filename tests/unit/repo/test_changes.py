@@ -217,6 +217,15 @@ class TestRefusals:
         granted = set_batch(400, trailers={"Kemudi-Exception": "KEM082 the machines were replaced"})
         assert apply(example.root, granted).changed
 
+    def test_a_proposal_is_asked_for_its_reason(self, example: Any) -> None:
+        """Its message is written now; a reason that is missing could never be given."""
+        manifest = (example.root / "config-repo/kemudi.yaml").read_text()
+        lines = manifest.partition("policies:")[0] + "policies:\n  - {rule: reason, minimum: 10}\n"
+        example.commit({"config-repo/kemudi.yaml": lines}, "policy")
+        with pytest.raises(PolicyRefusedError, match="needs a reason of at least 10 characters"):
+            apply(example.root, set_batch(400, propose=True, reason="why not"))
+        assert apply(example.root, set_batch(400, propose=True)).changed
+
     def test_a_known_token_in_a_reason_is_refused(self, example: Any) -> None:
         """It would stand in git for ever."""
         token = "gh" + "p_" + "a1B2" * 9

@@ -19,6 +19,10 @@ class SignInRates:
     def __init__(self) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
+    def succeeded(self, login: str) -> None:
+        """Who got in has not been guessing: forget the attempts of that login."""
+        self._limiter.clear(_PER_LOGIN, "login", login.casefold()[:200])
+
     def check(self, address: str, login: str = "") -> None:
         """Count one attempt. Raises ProblemError (429) when there were too many."""
         by_address = self._limiter.hit(_PER_ADDRESS, "address", address)

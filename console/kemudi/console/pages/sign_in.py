@@ -79,6 +79,7 @@ def _password_routes(router: APIRouter, parts: Parts) -> None:
         if person is None:
             parts.audit.note(login, "sign-in", "refused", detail="wrong name or password", address=address)
             return form_page(request, parts, status=401, wrong=True, login=login)
+        parts.rates.succeeded(login)
         parts.audit.note(person.login, "sign-in", "done", address=address)
         response = RedirectResponse(local_path(sent.get("next", "/")), status_code=303)
         begin_session(response, parts, parts.sessions.begin(person, "password"))
