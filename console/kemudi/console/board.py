@@ -7,7 +7,7 @@ setting holds neither its value nor its ciphertext.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -51,6 +51,7 @@ class Row:
         until: When an override ends; RFC 3339.
         words: What the search looks through. Never a sensitive value.
         seal: Of a sensitive setting: 8 hex digits of its ciphertext's digest.
+        broken: Whether git's line for it has an error: then `value` is not what stands there.
     """
 
     env: str
@@ -69,6 +70,7 @@ class Row:
     until: str | None = None
     words: str = ""
     seal: str = ""
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +201,27 @@ def _environment(sources: Sources, env: str, before: EnvironmentBoard | None) ->
     there = published.resolve(env) if published is not None and _has(published, env) else {}
     rows: dict[str, Row] = {}
     old = before.rows if before is not None else {}
+    broken = _broken(sources.state, env)
     for name in sorted(sources.state.contracts):
         resolved = here.get(name)
         if resolved is not None:
-            for row in _rows(env, resolved, there.get(name), facts):
+            for made in _rows(env, resolved, there.get(name), facts):
+                row = replace(made, broken=True) if made.key in broken else made
                 kept = old.get(row.key)
                 rows[row.key] = kept if kept == row and kept.line == row.line else row
     return EnvironmentBoard(env, MappingProxyType(rows), applied, status, facts.behind)
+
+
+def _broken(state: ConfigState, env: str) -> frozenset[str]:
+    """The settings whose line in a layer of an environment has an error."""
+    manifest = state.manifest
+    layers = (
+        {layer for each in manifest.environments if each.name == env for layer in each.layers}
+        if manifest
+        else ()
+    )
+    errors = (each for each in state.findings if each.severity == "error" and each.layer in layers)
+    return frozenset(each.key for each in errors if each.key)
 
 
 def _has(state: ConfigState, env: str) -> bool:

@@ -72,3 +72,20 @@ def test_a_long_name_stays_one_line_with_its_sign_out(site):
     account = page[page.index('class="account"') : page.index("</header>")]
     assert "Of Many Words" in account
     assert "Sign out" in account
+
+
+def test_a_value_that_is_not_valid_is_not_shown_as_another(site, daemon):
+    """The line of dev is wrong, so neither a lower layer's value nor the default passes for what git says."""
+    good = site.repo.head
+    site.repo.change("dev", "graph_query", GRAPH_CLASSMATES_LIMIT=0)
+    site.repo.change("dev", "feature_flag", SYNC_PAUSED="perhaps")
+    site.refresh()
+    findings = [each.as_json() for each in site.parts.board.state.findings]
+    daemon.serves("dev", good, errors=findings, rejected=site.repo.head)
+    site.refresh()
+    browser = site.sign_in()
+    for path, place in (("settings", "row-GRAPH_CLASSMATES_LIMIT"), ("switches", "switch-SYNC_PAUSED")):
+        page = browser.get(f"/e/dev/{path}").text
+        row = page[page.index(f'id="{place}"') :].partition("</tr>")[0]
+        assert "not valid in git" in row
+    assert "not valid in git" not in browser.get("/e/staging/settings").text
