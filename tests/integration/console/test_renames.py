@@ -49,6 +49,7 @@ def test_history_follows_and_going_back_writes_where_the_line_is_now(site: Any, 
     page = browser.get(PAGE).text
     assert "31</code> → <code" in page
     assert "Move the setting" in page
+    assert page.count("the value in git") == 1
     link = f"{PAGE}/change?back={first}"
     assert link in page
     form = browser.get(link).text

@@ -10,10 +10,12 @@ from kemudi.console.access.gate import GatedRoute, Signed, needs
 from kemudi.console.access.people import Caller
 from kemudi.console.board import Row
 from kemudi.console.comparing import differs
+from kemudi.console.desired import layers_of
 from kemudi.console.pages.frame import page
 from kemudi.console.parts import Parts
 from kemudi.console.problems import not_found
 from kemudi.repo.history import Entry
+from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.schema.errors import KemudiError
 
 SHOWN: Final = 50
@@ -81,14 +83,23 @@ def _steps(parts: Parts, key: str, env: str, row: Row | None) -> list[Step]:
     except KemudiError:
         return []
     origin = parts.origins(parts.board, env).get(key)
-    # One commit may have set the same key in several layers; only one of these gives the value.
-    origin_at = (origin.revision, origin.layer) if origin is not None else None
+    state = parts.board.state
+    layers = (*(layers_of(state, env) if state is not None else ()), DEFAULT_LAYER)
+
+    def place(entry: Entry) -> tuple[str, str]:
+        """One commit may set a key in several layers; one that has another name since is where the setting is."""
+        layer = entry.layer if entry.layer in layers or row is None else row.layer
+        return entry.revision, layer
+
     standing: Literal["live", "git"] = "live" if row is not None and row.state == "live" else "git"
     return [
         Step(
             each,
-            standing if (each.revision, each.layer) == origin_at else "",
-            each.new is not None and not each.sensitive and each.layer != "default",
+            standing if origin is not None and place(each) == place(origin) else "",
+            each.new is not None
+            and each.kind != "move"
+            and not each.sensitive
+            and each.layer != DEFAULT_LAYER,
         )
         for each in entries
     ]
