@@ -1,6 +1,8 @@
 """The sentences of the console: found in code and templates, kept in one `.po` file for each language."""
 
+import ast
 import sys
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,7 @@ _DOMAIN: Final = ("kemudi.repo", "kemudi.schema")
 
 
 def sentences(folder: Path) -> Catalog:
-    """Every sentence of the code and the templates below a folder, and those that the domain says."""
+    """Every sentence of the code and the templates below a folder, and those that the domain and the API say."""
     found = Catalog(project="Kemudi", domain=DOMAIN)
     words = {**DEFAULT_KEYWORDS, **_SENTENCE}
     for file, _, message, comments, context in extract_from_dir(str(folder), _METHODS, _OPTIONS, words):
@@ -30,7 +32,34 @@ def sentences(folder: Path) -> Catalog:
     for package in _DOMAIN:
         for file, _, message, _, _ in extract_from_dir(str(files(package)), _METHODS[:1], keywords=_SENTENCE):
             found.add(message, None, [(file, 0)])
+    for path in sorted((folder / "api").glob("*.py")):
+        for text in _described(ast.parse(path.read_text(encoding="utf-8"))):
+            found.add(text, None, [(path.name, 0)])
     return found
+
+
+def _described(module: ast.Module) -> Iterator[str]:
+    """What the API's reference says: docstrings of shapes and endpoints, and every `description`."""
+    for node in ast.walk(module):
+        is_shape = isinstance(node, ast.ClassDef) and node.bases
+        is_endpoint = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            is_shape or is_endpoint
+        ):
+            yield from filter(None, [ast.get_docstring(node)])
+        elif isinstance(node, ast.keyword) and node.arg == "description":
+            yield from _text(node.value)
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and (
+                    key.value == "description" or isinstance(key.value, int)
+                ):
+                    yield from _text(value)
+
+
+def _text(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
 
 
 def read_catalogue(folder: Path, code: str) -> Catalog:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from kemudi.console.board import as_text
 from kemudi.console.catalogue import type_of
 from kemudi.console.languages import Language
-from kemudi.console.wording import must_be, unit_of
+from kemudi.console.wording import first_sentence, must_be, unit_of
 from kemudi.schema.sentences import Sentence
 
 MEDIA_TYPES: Final = {
@@ -54,6 +54,8 @@ def _environment(words: Language, version: str) -> Environment:
         iso=_iso,
         listed=words.listed,
         coded=coded,
+        translated=lambda text: words.gettext(text) if text else "",
+        first_sentence=first_sentence,
     )
     made.globals.update(
         lang=words.code,

@@ -9,6 +9,11 @@ from kemudi.schema.contract import SettingSpec
 _WHOLES: Final = frozenset({"array", "object"})
 
 
+def first_sentence(text: str) -> str:
+    """Of a description, as a summary: without its full stop."""
+    return text.partition(". ")[0].partition("\n")[0].rstrip(".")
+
+
 def must_be(spec: SettingSpec, words: Language) -> str:
     """`a whole number from 1 to 10,000`: what fits the contract of a setting."""
     schema = spec.schema

@@ -3,6 +3,7 @@
 import html
 import re
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from kemudi.console.access import accounts
 from kemudi.console.app import make_api
+from kemudi.console.languages import load_languages
 from kemudi.schema.manifest import RoleGrant
 
 
@@ -61,3 +63,30 @@ def test_the_examples_are_requests_that_the_console_understands(site: Any) -> No
         # The commit, the proposal and the tag of the examples are samples, and the end of a pause may be far away.
         sampled = any(name in each for name in ("revision", "/changes/", "If-Match", "until"))
         assert answer.status_code in ({404, 412, 422} if sampled else {200, 202}), (each, answer.text)
+
+
+def test_every_description_is_said_in_indonesian(site: Any) -> None:
+    """What it says of addresses, parameters, answers and members is in the catalogue, and on the page."""
+    browser = site.sign_in()
+    browser.http.cookies.set("kemudi_language", "id")
+    page = html.unescape(re.sub(r"<[^>]*>", "", browser.get("/e/dev/api").text))
+    document = browser.http.get("/openapi.json").json()
+    texts = set(descriptions(document["paths"])) | set(descriptions(document["components"]["schemas"]))
+    assert len(texts) > 100
+    words = load_languages()["id"]
+    assert [text for text in texts if words.gettext(text) == text] == []
+    plain = {text: words.gettext(text).replace("`", "") for text in texts}
+    assert [text for text, said in plain.items() if said not in page] == []
+
+
+def descriptions(part: Any) -> Iterator[str]:
+    """Every description in a part of an OpenAPI document; those of headers have no place on the page."""
+    if isinstance(part, dict):
+        if isinstance(part.get("description"), str) and part["description"]:
+            yield part["description"]
+        for name, inner in part.items():
+            if name != "headers":
+                yield from descriptions(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from descriptions(inner)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from kemudi.console.access.gate import COOKIE, CSRF_HEADER
 from kemudi.console.problems import MEDIA_TYPE, TYPES
+from kemudi.console.wording import first_sentence
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -52,7 +53,9 @@ class Problem(BaseModel):
     )
 
 
+_DEFAULT: Final = "Successful Response"
 _MEANINGS: Final = {
+    200: "What was asked for.",
     304: "If-None-Match names what is still so. No body.",
     400: "A token in the address, or a body that cannot be read.",
     401: "No token, or one that is not valid (any more).",
@@ -162,9 +165,11 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
     if "422" in answers:
         statuses.add(422)
     answers |= {str(status): _problem(status) for status in statuses}
+    for answer in answers.values():
+        if answer.get("description") == _DEFAULT:
+            answer["description"] = _MEANINGS[200]
     operation["responses"] = dict(sorted(answers.items()))
-    text = str(operation.get("description", ""))
-    operation["summary"] = text.partition(". ")[0].partition("\n")[0].rstrip(".")
+    operation["summary"] = first_sentence(str(operation.get("description", "")))
 
 
 def _problem(status: int) -> dict[str, Any]:

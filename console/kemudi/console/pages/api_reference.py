@@ -73,7 +73,6 @@ class Operation:
     id: str
     method: str
     path: str
-    summary: str
     description: str
     parameters: tuple[Member, ...]
     body: str | None
@@ -129,7 +128,6 @@ def _operation(schemas: Schema, method: str, path: str, said: Schema) -> Operati
         id=said["operationId"],
         method=method.upper(),
         path=path,
-        summary=said["summary"],
         description=said.get("description", ""),
         parameters=parameters,
         body=_reference_of(body) if body is not None else None,
