@@ -1,6 +1,7 @@
 """What the shell may complete: real environments and real settings, read from the config repo at hand."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,35 +19,39 @@ def environments(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     names = (
         [] if state is None or state.manifest is None else [each.name for each in state.manifest.environments]
     )
-    return [name for name in names if name.startswith(incomplete)]
+    return _beginning(incomplete, names)
 
 
 def layers(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of layers."""
     state = _state(ctx)
     names = () if state is None or state.manifest is None else state.manifest.layers
-    return [name for name in names if name.startswith(incomplete)]
+    return _beginning(incomplete, names)
 
 
 def categories(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of categories."""
     state = _state(ctx)
     names = [] if state is None else sorted(state.contracts)
-    return [name for name in names if name.startswith(incomplete)]
+    return _beginning(incomplete, names)
 
 
 def settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Keys of settings, whatever the case typed so far."""
     state = _state(ctx)
     keys = [] if state is None else sorted(state.category_of)
-    return [key for key in keys if key.startswith(incomplete.upper())]
+    return _beginning(incomplete.upper(), keys)
 
 
 def sensitive_settings(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Keys of the settings whose values are sealed."""
     state = _state(ctx)
     keys = set() if state is None else {key for each in state.contracts.values() for key in each.sensitive}
-    return sorted(key for key in keys if key.startswith(incomplete.upper()))
+    return _beginning(incomplete.upper(), sorted(keys))
+
+
+def _beginning(typed: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(typed)]
 
 
 def _state(ctx: click.Context) -> "ConfigState | None":

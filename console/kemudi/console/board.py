@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from kemudi.console.desired import layers_of
 from kemudi.console.observed import Observed
 from kemudi.schema.contract import SettingSpec
 from kemudi.schema.documents import JSON
@@ -214,12 +215,7 @@ def _environment(sources: Sources, env: str, before: EnvironmentBoard | None) ->
 
 def _broken(state: ConfigState, env: str) -> frozenset[str]:
     """The settings whose line in a layer of an environment has an error."""
-    manifest = state.manifest
-    layers = (
-        {layer for each in manifest.environments if each.name == env for layer in each.layers}
-        if manifest
-        else ()
-    )
+    layers = layers_of(state, env)
     errors = (each for each in state.findings if each.severity == "error" and each.layer in layers)
     return frozenset(each.key for each in errors if each.key)
 

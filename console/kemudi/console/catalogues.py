@@ -41,10 +41,8 @@ def sentences(folder: Path) -> Catalog:
 def _described(module: ast.Module) -> Iterator[str]:
     """What the API's reference says: docstrings of shapes and endpoints, and every `description`."""
     for node in ast.walk(module):
-        is_shape = isinstance(node, ast.ClassDef) and node.bases
-        is_endpoint = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
-            is_shape or is_endpoint
+        if (isinstance(node, ast.ClassDef) and node.bases) or (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
         ):
             yield from filter(None, [ast.get_docstring(node)])
         elif isinstance(node, ast.keyword) and node.arg == "description":

@@ -1,7 +1,7 @@
 """The chain git → daemon → Redis → services of one environment, as it stands now."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -138,8 +138,10 @@ def chain_of(board: Board, here: EnvironmentBoard, caller: Caller) -> Chain:
     )
 
 
-def _errors(board: Board, told: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+def _errors(board: Board, told: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """The daemon's findings; those that git's own revision has too as sentences, which can be said in any language."""
+    if not told:
+        return ()  # as on nearly every page
     findings = board.state.findings if board.state is not None else ()
     known = {str(text): text for each in findings for text in (each.message, each.hint) if text}
     return tuple(

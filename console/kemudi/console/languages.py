@@ -13,7 +13,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
-from kemudi.schema.sentences import Sentence
+from kemudi.schema.sentences import Sentence, listed
 
 COOKIE: Final = "kemudi_language"
 DOMAIN: Final = "console"
@@ -71,9 +71,7 @@ class Language:
 
     def listed(self, names: list[str]) -> str:
         """`a, b and c`."""
-        if len(names) < 2:
-            return "".join(names)
-        return self.gettext("%(first)s and %(last)s") % {"first": ", ".join(names[:-1]), "last": names[-1]}
+        return self.said(listed(names))
 
 
 def load_languages() -> dict[str, Language]:

@@ -35,6 +35,7 @@ from kemudi.schema.sentences import sentence
 class Earlier:
     """What a commit gave a setting: the value in a layer, or none."""
 
+    revision: str
     layer: str
     value: JSON
     unset: bool
@@ -120,7 +121,7 @@ class Parts:
             raise ProblemError(404, "not-found", sentence("that commit did not change this setting here"))
         now = row.layer if row.layer in layers else layers[-1]
         layer, entry = max(placed(found, layers, now), key=lambda each: layers.index(each[0]))
-        return Earlier(layer, entry.new, entry.kind == "remove")
+        return Earlier(sha, layer, entry.new, entry.kind == "remove")
 
     def readers(self, board: Board, row: Row) -> list[str]:
         """The services that read a setting: as their processes say, else by kemudi.yaml."""

@@ -165,6 +165,13 @@ def not_found() -> ProblemError:
     return ProblemError(404, "not-found", sentence("there is no such thing here, or it is not shown to you"))
 
 
+def no_such_setting() -> ProblemError:
+    """The same for a setting that a request names."""
+    return ProblemError(
+        404, "not-found", sentence("there is no such setting here, or it is not shown to you")
+    )
+
+
 def from_error(error: KemudiError) -> ProblemError:
     """What an error of the parts below means to the caller."""
     detail = error.explained

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from kemudi.console.access.gate import read_only
 from kemudi.console.access.people import Caller
 from kemudi.console.board import Board, Row
 from kemudi.console.desired import Desired, layers_of
-from kemudi.console.problems import ProblemError, findings_as_errors
+from kemudi.console.problems import ProblemError, findings_as_errors, no_such_setting
 from kemudi.console.pushing import Pusher
 from kemudi.console.values import checked
 from kemudi.console.waiting import Waiting, sees
@@ -236,14 +237,7 @@ class Writer:
             )
         for reached in reach_of(state, layer):
             if not caller.may("editor", reached, row.category):
-                raise ProblemError(
-                    403,
-                    "read-only",
-                    sentence("this needs the role editor in %(env)s", env=reached),
-                    role="editor",
-                    environment=reached,
-                    holders=[],
-                )
+                raise read_only("editor", reached, ())
         if wanted.unset:
             return Edit(layer, row.key, UNSET)
         if isinstance(wanted.value, Envelope):
@@ -285,9 +279,7 @@ def visible_row(board: Board, caller: Caller, env: str, key: str) -> Row:
     here = board.environments.get(env)
     row = here.rows.get(key) if here is not None else None
     if row is None or caller.role(env, row.category) is None:
-        raise ProblemError(
-            404, "not-found", sentence("there is no such setting here, or it is not shown to you")
-        )
+        raise no_such_setting()
     return row
 
 

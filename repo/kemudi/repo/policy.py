@@ -49,7 +49,6 @@ __all__ = [
 LiveSince = Callable[[str, str, JSON], datetime | None]
 Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 
-# A policy that cannot be read is an error of the files; an exception that sets nothing aside stops nothing.
 # What a break-glass policy lifts: an emergency has no hours, no order and no second person at hand.
 _LIFTED: Final = (Freeze, Promotion, Owners, Approvals, ProposalsOnly, ChangeSize)
 _PROPOSE: Final = sentence("propose the change: --propose")

@@ -8,6 +8,7 @@ from kemudi.schema import policy_rules as rules
 from kemudi.schema.findings import Finding
 
 _OF_POLICIES: Final = frozenset(rule.id for rule in rules.POLICY_RULES)
+# A policy that cannot be read is an error of the files; an exception that sets nothing aside stops nothing.
 _REFUSING: Final = _OF_POLICIES - {rules.POLICY, rules.EXCEPTION}
 
 

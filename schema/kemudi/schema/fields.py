@@ -57,10 +57,7 @@ class Fields:
         found: list[str] = []
         for position, item in enumerate(self._typed(pointer, list, what, optional=optional) or ()):
             if not isinstance(item, str) or not item:
-                self.note(
-                    f"{pointer}/{position}",
-                    sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=what),
-                )
+                self.note(f"{pointer}/{position}", _must_be(pointer, what))
             elif item in found:
                 self.note(
                     f"{pointer}/{position}",
@@ -74,9 +71,7 @@ class Fields:
         """A text of a given form."""
         value = self._typed(pointer, str, what, optional=optional)
         if value is not None and not form.fullmatch(value):
-            self.note(
-                pointer, sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=what)
-            )
+            self.note(pointer, _must_be(pointer, what))
             return None
         return value
 
@@ -89,11 +84,7 @@ class Fields:
             return value
         expected = " or ".join(str(choice) for choice in choices)
         hint = did_you_mean(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
-        self.note(
-            pointer,
-            sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=expected),
-            hint=hint,
-        )
+        self.note(pointer, _must_be(pointer, expected), hint=hint)
         return default
 
     def number(self, pointer: str, *, least: float, default: float | None = None) -> float | None:
@@ -129,9 +120,7 @@ class Fields:
         if isinstance(value, kind):
             return value
         if not (optional and value is None):
-            self.note(
-                pointer, sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=what)
-            )
+            self.note(pointer, _must_be(pointer, what))
         return None
 
     def at(self, pointer: str) -> JSON:
@@ -149,6 +138,10 @@ class Fields:
 
 def _tokens(pointer: str) -> Iterator[str]:
     return map(unescape, pointer.split("/")[1:])
+
+
+def _must_be(pointer: str, expected: str) -> str:
+    return sentence("%(name)s must be %(expected)s", name=_spoken(pointer), expected=expected)
 
 
 def _spoken(pointer: str) -> str:

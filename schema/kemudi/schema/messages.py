@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kemudi.schema import rules
 from kemudi.schema.documents import JSON, escape
 from kemudi.schema.nearest import did_you_mean
-from kemudi.schema.sentences import Sentence, listed, sentence
+from kemudi.schema.sentences import listed, sentence
 from kemudi.schema.validator import Violation, compile_schema
 from kemudi.schema.wording import alternatives, expectation, hint_for, shown, spoken
 
@@ -155,7 +155,7 @@ def _structure(name: str, violation: Violation, schema: Mapping[str, Any], found
     said = _COUNTS.get(keyword)
     if said is None:
         return sentence("%(name)s does not have the form that its contract describes", name=name)
-    return Sentence.of(said.template, {"name": name, "number": expected})
+    return said.filled(name=name, number=expected)
 
 
 def follow(value: Any, path: Sequence[str | int]) -> Any:

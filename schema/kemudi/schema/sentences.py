@@ -27,6 +27,10 @@ class Sentence(str):
         made.template, made.values = template, values
         return made
 
+    def filled(self, **values: object) -> Self:
+        """The same sentence with other values."""
+        return self.of(self.template, values)
+
 
 def sentence(template: str, **values: object) -> Sentence:
     """See `Sentence.of`. Called with the template itself, which is how translations find it."""

@@ -38,14 +38,10 @@ def expectation(schema: Mapping[str, Any], unit: str | None = None) -> str:
     if unit and {"integer", "number"} & set(names):
         # A unit is a word of the contract; those that the console knows are said in its languages.
         said = sentence("%(kind)s of %(unit)s", kind=said, unit=Sentence.of(unit.replace("%", "%%"), {}))
-    limits = [_limited(limit, shown(schema[name])) for name, limit in _LIMITS.items() if name in schema]
+    limits = [limit.filled(value=shown(schema[name])) for name, limit in _LIMITS.items() if name in schema]
     if schema.get("minLength") == 1:
         limits = [sentence("that is not empty") if limit == _ONE_CHARACTER else limit for limit in limits]
     return sentence("%(kind)s %(limits)s", kind=said, limits=reduce(_and, limits)) if limits else said
-
-
-def _limited(limit: Sentence, value: str) -> Sentence:
-    return Sentence.of(limit.template, {"value": value})
 
 
 def _and(first: Sentence, last: Sentence) -> Sentence:

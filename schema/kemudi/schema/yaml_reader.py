@@ -71,7 +71,11 @@ class YamlReader:
         elif type(root) is yaml.SequenceStartEvent and of_list:
             self.root = self._sequence()
         elif type(root) is not yaml.ScalarEvent or root.style or root.value:
-            expected = "a list, each item after `- `" if of_list else "a mapping, one `KEY: value` a line"
+            expected = (
+                sentence("a list, each item after `- `")
+                if of_list
+                else sentence("a mapping, one `KEY: value` a line")
+            )
             self._note(
                 root, rules.NOT_A_MAPPING, sentence("the file must be %(expected)s", expected=expected)
             )

@@ -17,7 +17,7 @@ from kemudi.schema.state import ConfigState, File
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = re.compile(r"`([^`\n]+)`, refused:\n\n```\w+\n(.*?)```", re.DOTALL)
-ENGLISH = re.compile(r"\b(?:the|is|of|must|and|not|has|stands|write|that)\b")
+ENGLISH = re.compile(r"\b(?:the|is|of|must|and|not|has|stands|write|that|an? [a-z]{3,})\b")
 PLACE = re.compile(r"%\((\w+)\)s")
 INDONESIAN = load_languages()["id"]
 
@@ -74,7 +74,7 @@ VALUES: tuple[tuple[dict[str, object], object], ...] = (
     ({"type": "array", "maxItems": 1, "items": {"type": "string"}}, ["a", "b"]),
     ({"type": "array", "uniqueItems": True}, [1, 1]),
     ({"type": "array", "contains": {"const": 1}}, [2]),
-    ({"type": "object", "required": ["a", "b"]}, {}),
+    ({"type": "object", "required": ["first", "second"]}, {}),
     ({"type": "object", "additionalProperties": False, "properties": {"a": {}}}, {"c": 1}),
     ({"type": "object", "minProperties": 1}, {}),
     ({"type": "object", "maxProperties": 1}, {"a": 1, "b": 2}),

@@ -1,6 +1,5 @@
 """`kemudi validate`: every error of every file, where it is and how to fix it. Needs no server; git only for --base."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -43,19 +42,19 @@ def validate_command(path: Path, form: str, base: str | None, as_json: bool) -> 
     Checks the files as they are on disk, committed or not.
     """
     from kemudi.cli.formats import render
+    from kemudi.cli.formats.json import content
     from kemudi.cli.validation import validate
 
     if not path.exists():
         raise UsageError(f"{path} does not exist")
     report = validate(path, base)
     form = "json" if as_json else form
-    text = render(form, report)
     if as_json:
-        print_json(json.loads(text))
+        print_json(content(report))
     elif form == "text" and sys.stdout.isatty():
-        _print_coloured(text)
+        _print_coloured(render(form, report))
     else:
-        print_plain(text)
+        print_plain(render(form, report))
     if form != "json":
         click.echo(f"{report.root}: {report.summary()}", err=True)
     table = os.environ.get("GITHUB_STEP_SUMMARY")

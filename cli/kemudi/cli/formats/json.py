@@ -6,7 +6,11 @@ from kemudi.cli.formats.report import Report
 from kemudi.schema import report as schema_report
 
 
+def content(report: Report) -> dict[str, object]:
+    """What the document holds."""
+    return schema_report.as_json(report.findings, files=len(report.files)) | {"base": report.base}
+
+
 def render(report: Report) -> str:
     """One JSON document."""
-    content = schema_report.as_json(report.findings, files=len(report.files))
-    return orjson.dumps(content | {"base": report.base}, option=orjson.OPT_APPEND_NEWLINE).decode()
+    return orjson.dumps(content(report), option=orjson.OPT_APPEND_NEWLINE).decode()

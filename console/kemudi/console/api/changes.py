@@ -169,8 +169,15 @@ class _Handlers:
         self._parts.gate.require(request, "editor", body.env, row.category)
         earlier = self._parts.earlier(row, body.revision)
         wanted = Wanted(row.key, earlier.value, earlier.unset, earlier.layer)
-        propose, sha = body.mode == "propose", self._parts.desired.resolve(body.revision)
-        asked = Asked(body.env, (wanted,), body.reason, board.head, propose, "rollback", back_to=sha)
+        asked = Asked(
+            body.env,
+            (wanted,),
+            body.reason,
+            board.head,
+            body.mode == "propose",
+            "rollback",
+            back_to=earlier.revision,
+        )
         return self._saved(request, caller, board, asked)
 
     def _asked(

@@ -248,7 +248,7 @@ class _Handlers:
             return ""
         earlier = self._parts.earlier(row, form.back)
         is_it = (as_text(earlier.value), earlier.layer) == (form.value, form.layer)
-        return self._parts.desired.resolve(form.back) if is_it else ""
+        return earlier.revision if is_it else ""
 
     def _row(self, request: Request, caller: Caller, board: Board, env: str, key: str) -> Row:
         row = self._parts.row(board, caller, env, key)

@@ -17,7 +17,7 @@ from kemudi.console.desired import layers_of
 from kemudi.console.pages.frame import language_of, page, quoted, see_other
 from kemudi.console.pages.preview import is_about_reason, shown
 from kemudi.console.parts import Parts
-from kemudi.console.problems import ProblemError, from_error
+from kemudi.console.problems import ProblemError, from_error, no_such_setting
 from kemudi.console.writing import Asked, Preview
 from kemudi.repo.changes import PROPOSALS
 from kemudi.repo.errors import PolicyRefusedError, StaleSettingError
@@ -103,9 +103,7 @@ class _Handlers:
         found = self._pairs(caller, board, env, self._source(caller, board, env, form.source))
         chosen = [found[key] for key in form.keys if key in found]
         if len(chosen) < len(form.keys):
-            raise ProblemError(
-                404, "not-found", sentence("there is no such setting here, or it is not shown to you")
-            )
+            raise no_such_setting()
         words = language_of(request, self._parts)
         if not chosen:
             said = words.gettext("Tick at least one setting.")

@@ -14,6 +14,7 @@ from kemudi.console.desired import layers_of
 from kemudi.console.pages.frame import page
 from kemudi.console.parts import Parts
 from kemudi.console.problems import not_found
+from kemudi.repo.earlier import placed
 from kemudi.repo.history import Entry
 from kemudi.repo.history_values import DEFAULT_LAYER
 from kemudi.schema.errors import KemudiError
@@ -85,23 +86,22 @@ def _steps(parts: Parts, key: str, env: str, row: Row | None) -> list[Step]:
     origin = parts.origins(parts.board, env).get(key)
     state = parts.board.state
     layers = (*(layers_of(state, env) if state is not None else ()), DEFAULT_LAYER)
-
-    def place(entry: Entry) -> tuple[str, str]:
-        """One commit may set a key in several layers; one that has another name since is where the setting is."""
-        layer = entry.layer if entry.layer in layers or row is None else row.layer
-        return entry.revision, layer
-
+    now = row.layer if row is not None else ""
+    # One commit may have set the same key in several layers; only one of these gives the value.
+    given = {
+        (each.revision, layer) for layer, each in placed([origin] if origin is not None else [], layers, now)
+    }
     standing: Literal["live", "git"] = "live" if row is not None and row.state == "live" else "git"
     return [
         Step(
             each,
-            standing if origin is not None and place(each) == place(origin) else "",
+            standing if (each.revision, layer) in given else "",
             each.new is not None
             and each.kind != "move"
             and not each.sensitive
             and each.layer != DEFAULT_LAYER,
         )
-        for each in entries
+        for layer, each in placed(entries, layers, now)
     ]
 
 
